@@ -1,0 +1,240 @@
+"""One short function per command: call a way through the house, hand what it returns to render."""
+
+import difflib
+import os
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certwarden.cli import render
+from certwarden.cli.console import Console
+from certwarden.clock import SystemClock
+from certwarden.config import Config, effective, load
+from certwarden.errors import ConfigError, Error, UsageError
+from certwarden.model import CertificateSpec, RevocationReason, TargetSpec
+from certwarden.ports import Level
+
+if TYPE_CHECKING:
+    from certwarden.wiring import Warden
+
+DEFAULT_CONFIG = Path("/etc/certwarden/config.toml")
+DONE, FAILED, ATTENTION = 0, 1, 3
+
+
+def renew(arguments: Namespace) -> int:
+    """One reconcile pass, or a rehearsal of it."""
+    config = _config(arguments)
+    specs = _chosen(config, arguments.names)
+    now = SystemClock().now()
+    if arguments.dry_run:
+        return _rehearse(arguments, config, specs)
+    from certwarden.lifecycle.reconcile import reconcile
+
+    with _warden(arguments, config) as warden:
+        force = [spec.name for spec in specs] if arguments.force else []
+        result = reconcile(warden, specs, now, force=force, is_deploying=not arguments.no_deploy)
+    render.show_pass(result, is_json=arguments.json)
+    return DONE if result.is_good else FAILED
+
+
+def deploy(arguments: Namespace) -> int:
+    """Install, reload and verify again."""
+    from certwarden.lifecycle.reconcile import deploy_again
+
+    config = _config(arguments)
+    specs = _chosen(config, arguments.names)
+    with _warden(arguments, config) as warden:
+        result = deploy_again(warden, specs, warden.clock.now())
+    render.show_pass(result, is_json=arguments.json)
+    return DONE if result.is_good else FAILED
+
+
+def plan(arguments: Namespace) -> int:
+    """What a pass would do now."""
+    from certwarden.lifecycle.observe import observe
+    from certwarden.lifecycle.plan import plan as plan_steps
+
+    config = _config(arguments)
+    with _warden(arguments, config, is_read_only=True) as warden:
+        now = warden.clock.now()
+        observed = observe(warden, config.certificates)
+        steps = plan_steps(observed, len(warden.journal.leftovers()), now)
+    render.show_plan(steps, observed, now, is_json=arguments.json)
+    return DONE
+
+
+def status(arguments: Namespace) -> int:
+    """Every certificate as it is."""
+    from certwarden.lifecycle.observe import observe
+    from certwarden.lifecycle.status import needs_attention
+
+    config = _config(arguments)
+    with _warden(arguments, config, is_read_only=True) as warden:
+        now = warden.clock.now()
+        observed = observe(warden, config.certificates, is_probing=not arguments.offline)
+    render.show_status(observed, now, is_json=arguments.json)
+    return ATTENTION if any(needs_attention(seen, now) for seen in observed) else DONE
+
+
+def history(arguments: Namespace) -> int:
+    """What happened, newest first."""
+    config = _config(arguments)
+    names = [spec.name for spec in config.certificates]
+    names += [target.name for spec in config.certificates for target in spec.targets]
+    if arguments.name is not None and arguments.name not in names:
+        raise _unknown("certificate or target", arguments.name, names)
+    with _warden(arguments, config, is_read_only=True) as warden:
+        events = warden.history.events(arguments.name, arguments.limit)
+    render.show_history(events, is_json=arguments.json)
+    return DONE
+
+
+def revoke(arguments: Namespace) -> int:
+    """Replace, deploy, revoke; or revoke first."""
+    from certwarden.lifecycle.reconcile import reconcile
+    from certwarden.lifecycle.revoke import request_revocation
+
+    config = _config(arguments)
+    specs = _chosen(config, [arguments.name])
+    with _warden(arguments, config) as warden:
+        now = warden.clock.now()
+        reason = RevocationReason(arguments.reason)
+        request_revocation(warden, arguments.name, reason, now, is_urgent=arguments.now)
+        result = reconcile(warden, specs, now)
+        is_open = warden.revocations.pending_revocation(arguments.name) is not None
+    render.show_pass(result, is_json=False)
+    return DONE if result.is_good and not is_open else FAILED
+
+
+def config_check(arguments: Namespace) -> int:
+    """Every mistake in the configuration at once."""
+    try:
+        config = _config(arguments)
+    except ConfigError as error:
+        if not arguments.json:
+            raise
+        render.show_mistakes(error.mistakes)
+        return error.exit_code
+    if arguments.json:
+        render.show_mistakes(())
+    else:
+        render.show_line(f"{config.source} is in order")
+    return DONE
+
+
+def config_show(arguments: Namespace) -> int:
+    """The effective configuration."""
+    render.show_config(effective(_config(arguments)), is_json=arguments.json)
+    return DONE
+
+
+def nodered_inspect(arguments: Namespace) -> int:
+    """What settings.js says about TLS now."""
+    from certwarden.targets.node_red.settings import inspect
+
+    settings = arguments.settings
+    if settings is None:
+        targets = [target for target in _targets(_config(arguments)) if target.settings]
+        if len(targets) != 1:
+            raise UsageError(
+                f"{len(targets)} targets in the configuration name a settings.js",
+                "say which file is meant: certwarden nodered inspect SETTINGS",
+            )
+        settings = targets[0].settings
+    inspection = inspect(settings, node=arguments.node)
+    render.show_inspection(inspection, is_json=arguments.json)
+    return DONE
+
+
+def snippet(arguments: Namespace) -> int:
+    """What to paste into Node-RED's settings.js."""
+    from certwarden.targets.node_red.settings import snippet as node_red_snippet
+
+    targets = [
+        target for target in _targets(_config(arguments)) if target.kind.name == arguments.program
+    ]
+    names = [target.name for target in targets]
+    if arguments.target is not None:
+        if arguments.target not in names:
+            raise _unknown(f"{arguments.program} target", arguments.target, names)
+        targets = [target for target in targets if target.name == arguments.target]
+    if len(targets) != 1:
+        raise UsageError(
+            f"the configuration has {len(targets)} targets of kind {arguments.program}",
+            f"say which is meant: {', '.join(names)}" if names else "configure one first",
+        )
+    render.show_line(node_red_snippet(targets[0]))
+    return DONE
+
+
+def completion(arguments: Namespace) -> int:
+    """A completion script, made from the command tree itself."""
+    import shtab
+
+    from certwarden.cli.arguments import parser
+
+    render.show_line(shtab.complete(parser(), arguments.shell))
+    return DONE
+
+
+def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateSpec]) -> int:
+    from certwarden.lifecycle.obtain import rehearse
+
+    if config.acme.staging_directory_url is None:
+        raise UsageError(
+            "there is no staging directory to rehearse at",
+            "set `acme.staging_directory` in the configuration",
+        )
+    code = DONE
+    with _warden(arguments, config) as warden:
+        for spec in specs:
+            try:
+                with warden.locks.orders():
+                    pair = rehearse(warden, spec, warden.clock.now())
+            except Error as error:
+                warden.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
+                code = FAILED
+            else:
+                text = f"the rehearsal went well (by {pair.certificate.issuer}); nothing is kept"
+                warden.reporter.event(Level.INFO, spec.name, text)
+    return code
+
+
+def _config(arguments: Namespace) -> Config:
+    path = arguments.config or os.environ.get("CERTWARDEN_CONFIG") or DEFAULT_CONFIG
+    return load(Path(path), os.environ)
+
+
+@contextmanager
+def _warden(
+    arguments: Namespace, config: Config, *, is_read_only: bool = False
+) -> Iterator["Warden"]:
+    from certwarden.wiring import Warden
+
+    console = Console(is_verbose=arguments.verbose, is_quiet=arguments.quiet)
+    warden = Warden(config, console, purpose=arguments.command, is_read_only=is_read_only)
+    try:
+        yield warden
+    finally:
+        warden.close()
+        console.close()
+
+
+def _chosen(config: Config, names: Sequence[str]) -> tuple[CertificateSpec, ...]:
+    known = {spec.name: spec for spec in config.certificates}
+    for name in names:
+        if name not in known:
+            raise _unknown("certificate", name, list(known))
+    return tuple(known[name] for name in dict.fromkeys(names)) or config.certificates
+
+
+def _targets(config: Config) -> list[TargetSpec]:
+    return [target for spec in config.certificates for target in spec.targets]
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> UsageError:
+    near = difflib.get_close_matches(name, known, 1)
+    advice = f"did you mean `{near[0]}`?" if near else f"there is: {', '.join(known) or 'none'}"
+    return UsageError(f"there is no {kind} `{name}` in the configuration", advice)

@@ -1,0 +1,292 @@
+"""Results as text for people and as JSON for programs, on stdout.
+
+The rules: JSON keeps its shape (fields are added, never taken away); what is absent is null; times
+are UTC with a Z; hex is lower case. Text says the same in fewer words and is no interface.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from certwarden.errors import Error, Mistake
+from certwarden.lifecycle.plan import renewal
+from certwarden.lifecycle.status import (
+    CertificateState,
+    TargetState,
+    certificate_state,
+    target_state,
+)
+from certwarden.model import DeployOutcome, Event, Observed, ObservedTarget, Served, Step
+
+if TYPE_CHECKING:  # these would load `cryptography`, which a quick command does without
+    from certwarden.lifecycle.reconcile import CertificateResult, PassResult
+    from certwarden.targets.node_red.settings import Inspection
+
+BAR_WIDTH = 24
+
+
+def show_line(text: str) -> None:
+    """A line of text."""
+    print(text)
+
+
+def show_pass(result: "PassResult", *, is_json: bool) -> None:
+    """What a pass did."""
+    if is_json:
+        _show_json(
+            {
+                "certificates": [_result_json(each) for each in result.certificates],
+                "swept": result.swept,
+            }
+        )
+        return
+    for each in result.certificates:
+        print(_result_line(each))
+
+
+def show_plan(
+    steps: Sequence[Step], observed: Sequence[Observed], now: datetime, *, is_json: bool
+) -> None:
+    """What a pass would do, or when there will be something to do."""
+    if is_json:
+        _show_json(
+            [
+                {
+                    "step": step.kind.value,
+                    "certificate": step.certificate,
+                    "target": step.target,
+                    "reason": step.reason,
+                    "at": _time(step.at),
+                }
+                for step in steps
+            ]
+        )
+        return
+    for step in steps:
+        subject = " → ".join(name for name in (step.certificate, step.target) if name)
+        print(
+            f"{step.kind.value:<7} {subject}: {step.reason}"
+            if subject
+            else f"{step.kind.value:<7} {step.reason}"
+        )
+    if not steps:
+        print("nothing to do")
+        for seen in observed:
+            due = renewal(seen, now)
+            print(f"{seen.spec.name} renews {_date(due.at)}, when {due.text}")
+
+
+def show_status(observed: Sequence[Observed], now: datetime, *, is_json: bool) -> None:
+    """Every certificate and its targets."""
+    if is_json:
+        _show_json(
+            {
+                "certificates": [_status_json(seen, now) for seen in observed],
+                "authority": None,
+                "clock": None,
+            }
+        )
+        return
+    print("\n\n".join("\n".join(_status_lines(seen, now)) for seen in observed))
+
+
+def show_history(events: Sequence[Event], *, is_json: bool) -> None:
+    """What happened, newest first."""
+    if is_json:
+        _show_json(
+            [
+                {
+                    "at": _time(event.at),
+                    "kind": event.kind,
+                    "certificate": event.certificate,
+                    "target": event.target,
+                    "text": event.text,
+                }
+                for event in events
+            ]
+        )
+        return
+    for event in events:
+        subject = event.target or event.certificate or ""
+        print(f"{_date(event.at)}  {event.kind:<15}  {subject}: {event.text}")
+
+
+def show_mistakes(mistakes: Sequence[Mistake]) -> None:
+    """The configuration's mistakes, as JSON."""
+    _show_json([{"path": mistake.path, "message": mistake.message} for mistake in mistakes])
+
+
+def show_config(values: dict[str, Any], *, is_json: bool) -> None:
+    """The effective configuration."""
+    if is_json:
+        _show_json(values)
+        return
+    for path, value in _leaves("", values):
+        print(f"{path} = {json.dumps(value, ensure_ascii=False)}")
+
+
+def show_inspection(inspection: "Inspection", *, is_json: bool) -> None:
+    """What settings.js says about TLS."""
+    if is_json:
+        _show_json(inspection.as_json())
+        return
+    for line in inspection.lines():
+        print(line)
+
+
+def _result_line(result: "CertificateResult") -> str:
+    if result.stored is None:
+        return f"{result.name}: no certificate"
+    until = f"valid until {_date(result.stored.certificate.not_after)}"
+    parts = [("renewed, " if result.is_new else "") + until]
+    if result.error is not None:
+        parts[0] = f"not renewed, {until}"
+    words = {
+        DeployOutcome.IN_USE: "in use at",
+        DeployOutcome.INSTALLED: "installed at",
+        DeployOutcome.UNREACHABLE: "installed, but nobody answers at",
+        DeployOutcome.FAILED: "NOT in use at",
+    }
+    parts += [f"{words[each.outcome]} {each.target}" for each in result.deployed]
+    return f"{result.name}: {', '.join(parts)}"
+
+
+def _result_json(result: "CertificateResult") -> dict[str, Any]:
+    leaf = result.stored.certificate if result.stored else None
+    return {
+        "name": result.name,
+        "renewed": result.is_new,
+        "serial": leaf.serial if leaf else None,
+        "fingerprint_sha256": leaf.fingerprint if leaf else None,
+        "not_after": _time(leaf.not_after) if leaf else None,
+        "error": _error_json(result.error),
+        "targets": [
+            {
+                "name": each.target,
+                "outcome": each.outcome.value,
+                "error": _error_json(each.error),
+            }
+            for each in result.deployed
+        ],
+    }
+
+
+def _error_json(error: Error | None) -> dict[str, str] | None:
+    return {"what": error.what, "hint": error.hint} if error else None
+
+
+def _status_json(seen: Observed, now: datetime) -> dict[str, Any]:
+    leaf = seen.stored.certificate if seen.stored else None
+    due = renewal(seen, now)
+    last = seen.failures[0] if seen.failures else None
+    return {
+        "name": seen.spec.name,
+        "domains": list(seen.spec.domains),
+        "state": certificate_state(seen, now).value,
+        "serial": leaf.serial if leaf else None,
+        "fingerprint_sha256": leaf.fingerprint if leaf else None,
+        "issuer": leaf.issuer if leaf else None,
+        "not_before": _time(leaf.not_before) if leaf else None,
+        "not_after": _time(leaf.not_after) if leaf else None,
+        "renewal": {"at": _time(due.at), "reason": due.reason.value},
+        "last_error": {
+            "at": _time(last.ended_at or last.begun_at),
+            "what": last.what,
+            "hint": last.hint,
+            "next_try": None,
+        }
+        if last
+        else None,
+        "targets": [_target_json(seen, target) for target in seen.targets],
+    }
+
+
+def _target_json(seen: Observed, target: ObservedTarget) -> dict[str, Any]:
+    return {
+        "name": target.spec.name,
+        "kind": target.spec.kind.name,
+        "installed": target.installed.certificate.fingerprint if target.installed else None,
+        "served": target.seen.certificate.fingerprint if isinstance(target.seen, Served) else None,
+        "state": target_state(seen, target).value,
+    }
+
+
+def _status_lines(seen: Observed, now: datetime) -> list[str]:
+    state = certificate_state(seen, now)
+    lines = [
+        f"{seen.spec.name}  {state.value.upper() if state is not CertificateState.OK else 'ok'}"
+    ]
+    lines.append(f"  names    {', '.join(seen.spec.domains)}")
+    due = renewal(seen, now)
+    if seen.stored:
+        leaf = seen.stored.certificate
+        lines.append(f"  issuer   {leaf.issuer}, serial {leaf.serial}")
+        lines.append(f"  life     {_bar(leaf.not_before, leaf.not_after, now)}")
+        lines.append(
+            f"           {_date(leaf.not_before)} to {_date(leaf.not_after)}, "
+            f"{_left(leaf.not_after - now)}"
+        )
+    lines.append(
+        f"  renews   {'now' if due.at <= now else _date(due.at)}, when {due.text}"
+        if due.at > now
+        else f"  renews   now: {due.text}"
+    )
+    lines += [f"  target   {_target_line(seen, target)}" for target in seen.targets]
+    if seen.failures:
+        last = seen.failures[0]
+        lines.append(f"  error    {_date(last.ended_at or last.begun_at)}: {last.what}")
+        if last.hint:
+            lines.append(f"           {last.hint}")
+    return lines
+
+
+def _target_line(seen: Observed, target: ObservedTarget) -> str:
+    state = target_state(seen, target)
+    where = f" at {target.spec.probe}" if target.spec.probe else ""
+    text = f"{target.spec.name} ({target.spec.kind.name}){where}: {state.value}"
+    match state:
+        case TargetState.UNREACHABLE | TargetState.FAILED if target.seen is not None:
+            detail = getattr(target.seen, "what", "")
+            if not detail and target.last_deploy is not None:
+                detail = target.last_deploy.what
+            text += f" — {detail}" if detail else ""
+        case TargetState.STALE if isinstance(target.seen, Served):
+            leaf = target.seen.certificate
+            text += f" — serves serial {leaf.serial}, valid until {_date(leaf.not_after)}"
+    return text
+
+
+def _bar(start: datetime, end: datetime, now: datetime) -> str:
+    """The lifetime as a bar: what has passed, then what is left."""
+    passed = round(BAR_WIDTH * min(max((now - start) / (end - start), 0.0), 1.0))
+    return "█" * passed + "░" * (BAR_WIDTH - passed)
+
+
+def _left(duration: timedelta) -> str:
+    if duration <= timedelta(0):
+        return "expired"
+    if duration >= timedelta(days=2):
+        return f"{duration.days} days left"
+    return f"{duration // timedelta(hours=1)} hours left"
+
+
+def _leaves(path: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        prefix = f"{path}." if path else ""
+        return [leaf for key, each in value.items() for leaf in _leaves(f"{prefix}{key}", each)]
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return [leaf for i, each in enumerate(value) for leaf in _leaves(f"{path}[{i}]", each)]
+    return [(path, value)]
+
+
+def _time(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _date(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%d %H:%M")
+
+
+def _show_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,27 @@
+"""config.toml as frozen values; every mistake in it is reported at once, by its key path.
+
+`load` reads the file, `read_secret` a secret that it names, `effective` shows what is in force.
+Owns no defaults but those of the configuration, acts on nothing and keeps no secret.
+"""
+
+from certwarden.config.sections import load
+from certwarden.config.source import read_secret
+from certwarden.config.values import (
+    AcmeConfig,
+    CloudflareConfig,
+    Config,
+    DnsConfig,
+    ExternalAccount,
+    effective,
+)
+
+__all__ = [
+    "AcmeConfig",
+    "CloudflareConfig",
+    "Config",
+    "DnsConfig",
+    "ExternalAccount",
+    "effective",
+    "load",
+    "read_secret",
+]

@@ -1,0 +1,197 @@
+"""From config.toml to the Config: one function per section, and what sections must be together.
+
+Every mistake in the file is found in one go. What a value may look like is in `syntax`, which keys
+there are in `table`, and what is looked at on disk in `source`.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from certwarden.config import syntax
+from certwarden.config.source import Surroundings, read_document
+from certwarden.config.syntax import UnfitError, shown
+from certwarden.config.table import Table, note_repeats
+from certwarden.config.targets import note_misplaced, read_target
+from certwarden.config.values import (
+    AcmeConfig,
+    CloudflareConfig,
+    Config,
+    DnsConfig,
+    ExternalAccount,
+)
+from certwarden.errors import ConfigError, Mistake
+from certwarden.model import CertificateSpec, KeyType
+
+STATE_DIRECTORY = Path("/var/lib/certwarden")
+DIRECTORIES = {
+    "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
+    "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+CLOUDFLARE_API = "https://api.cloudflare.com/client/v4"
+DOH = ("https://cloudflare-dns.com/dns-query", "https://dns.google/dns-query")
+PROPAGATION_TIMEOUT = timedelta(minutes=2)
+SETTLE = timedelta(seconds=5)
+MAX_DOMAINS = 100
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration in the file; raises ConfigError with every mistake in it.
+
+    Of the environment, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY count, as systemd sets them.
+    Secret files are looked at, and nothing of them is kept. Writes nothing.
+    """
+    mistakes: list[Mistake] = []
+    root = Table("", read_document(path), mistakes)
+    surroundings = Surroundings.of(path, environ)
+    state_directory = _state_directory(root, surroundings, environ)
+    acme = _acme(root.table("acme"), surroundings)
+    config = Config(
+        source=path,
+        state_directory=state_directory,
+        acme=acme,
+        cloudflare=_cloudflare(root.table("cloudflare"), surroundings),
+        dns=_dns(root.table("dns")),
+        certificates=_certificates(root, acme.profile, state_directory, surroundings),
+    )
+    if mistakes:
+        raise ConfigError(str(path), mistakes)
+    return config
+
+
+def _state_directory(root: Table, surroundings: Surroundings, environ: Mapping[str, str]) -> Path:
+    configured = root.read("state_directory", surroundings.path, STATE_DIRECTORY)
+    first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not first:
+        return configured
+    if not first.startswith("/"):
+        root.note(
+            "state_directory", f"$STATE_DIRECTORY must be an absolute path, not {shown(first)}"
+        )
+    return Path(first)
+
+
+# ── the sections ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _acme(table: Table, surroundings: Surroundings) -> AcmeConfig:
+    directory = table.read("directory", _directory, DIRECTORIES["letsencrypt"])
+    is_letsencrypt = directory == DIRECTORIES["letsencrypt"]
+    return AcmeConfig(
+        directory_url=directory,
+        staging_directory_url=table.read(
+            "staging_directory",
+            _staging_directory,
+            DIRECTORIES["letsencrypt-staging"] if is_letsencrypt else None,
+        ),
+        terms_of_service_agreed=table.require(
+            "terms_of_service_agreed", _agreement, stand_in=False, example="true"
+        ),
+        profile=table.read("profile", syntax.profile, None),
+        ca_bundle=table.read("ca_bundle", surroundings.ca_bundle, None),
+        contact=table.read_each("contact", syntax.contact),
+        external_account=_external_account(table, surroundings) if "eab" in table else None,
+    )
+
+
+def _directory(value: object) -> str:
+    word = syntax.text(value)
+    if "://" in word:
+        return syntax.url(word)
+    if word in DIRECTORIES:
+        return DIRECTORIES[word]
+    raise UnfitError(
+        f"must be {', '.join(DIRECTORIES)} or an https:// URL, not {shown(word)}"
+        f"{syntax.suggestion(word, DIRECTORIES)}"
+    )
+
+
+def _staging_directory(value: object) -> str:
+    found = _directory(value)
+    if found == DIRECTORIES["letsencrypt"]:
+        raise UnfitError(f"{shown(value)} is for real certificates; write letsencrypt-staging")
+    return found
+
+
+def _agreement(value: object) -> bool:
+    if not syntax.boolean(value):
+        raise UnfitError("must be true, for without it the CA gives nothing; read its terms first")
+    return True
+
+
+def _external_account(table: Table, surroundings: Surroundings) -> ExternalAccount:
+    eab = table.table("eab")
+    hmac_key = surroundings.secret_file("the HMAC key")
+    return ExternalAccount(
+        kid=eab.require("kid", syntax.text, "", '"the key identifier"'),
+        hmac_key_file=eab.require("hmac_key_file", hmac_key, Path(), '"secrets/eab.key"'),
+    )
+
+
+def _cloudflare(table: Table, surroundings: Surroundings) -> CloudflareConfig:
+    token = surroundings.secret_file("the API token")
+    return CloudflareConfig(
+        api_token_file=table.require(
+            "api_token_file", token, Path(), '"/etc/certwarden/secrets/cloudflare.token"'
+        ),
+        zone_ids=table.read_pairs("zone_ids", syntax.unstarred_domain, syntax.zone_id),
+        base_url=table.read("base_url", syntax.url, CLOUDFLARE_API),
+    )
+
+
+def _dns(table: Table) -> DnsConfig:
+    timeout = syntax.duration(timedelta(0), timedelta(hours=1))
+    settle = syntax.duration(timedelta(0), timedelta(minutes=10))
+    return DnsConfig(
+        nameservers=table.read_each("nameservers", syntax.nameserver),
+        doh=table.read_each("doh", syntax.url) if "doh" in table else DOH,
+        propagation_timeout=table.read("propagation_timeout", timeout, PROPAGATION_TIMEOUT),
+        settle=table.read("settle", settle, SETTLE),
+    )
+
+
+def _certificates(
+    root: Table, profile: str | None, state_directory: Path, surroundings: Surroundings
+) -> tuple[CertificateSpec, ...]:
+    tables = root.tables("certificate")
+    if not tables and root.is_sound("certificate"):
+        root.note("certificate", "is missing; begin one by [[certificate]]")
+    specs, placed = [], []
+    for table in tables:
+        name = table.require("name", syntax.name, "", '"home"')
+        domains = _domains(table)
+        known_domains = domains if table.is_sound("domains") else ()
+        targets = []
+        for target_table in table.tables("target"):
+            target = read_target(target_table, name, known_domains, state_directory, surroundings)
+            targets.append(target)
+            placed.append((target_table, target))
+        key_types = {each.value: each for each in KeyType}
+        specs.append(
+            CertificateSpec(
+                name=name,
+                domains=domains,
+                key_type=table.read("key_type", syntax.choice(key_types), KeyType.ECDSA_P256),
+                profile=profile,
+                targets=tuple(targets),
+            )
+        )
+    note_repeats((table, "name", spec.name) for table, spec in zip(tables, specs, strict=True))
+    note_repeats(
+        (table, "domains", frozenset(spec.domains))
+        for table, spec in zip(tables, specs, strict=True)
+    )
+    note_repeats((table, "name", target.name) for table, target in placed)
+    note_misplaced(placed, state_directory)
+    return tuple(specs)
+
+
+def _domains(table: Table) -> tuple[str, ...]:
+    if "domains" not in table:
+        table.note("domains", 'is missing; write `domains = ["example.org", "*.example.org"]`')
+    domains = table.read_each("domains", syntax.domain)
+    if not domains and table.is_sound("domains"):
+        table.note("domains", "names no domain")
+    if len(domains) > MAX_DOMAINS:
+        table.note("domains", f"names {len(domains)} domains; {MAX_DOMAINS} are the most")
+    return domains

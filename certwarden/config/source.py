@@ -1,0 +1,179 @@
+"""What the configuration is made of on disk: config.toml itself, secrets, a bundle of CAs.
+
+Every file is opened once, must be a regular one, is capped, and is judged by what was opened
+rather than by its name. Writes nothing, and keeps no secret.
+"""
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from certwarden.config.syntax import Syntax, UnfitError, shown, text
+from certwarden.errors import ConfigError, Mistake, clean
+from certwarden.model import Secret
+
+MAX_CONFIG_BYTES = 1024 * 1024
+MAX_SECRET_BYTES = 64 * 1024
+MAX_BUNDLE_BYTES = 4 * 1024 * 1024
+
+_ONE_WORD = re.compile(rb"[!-~]+")
+_PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+# What a token or an HMAC key looks like when it stands where its file's name should be.
+_LIKE_A_SECRET = re.compile(r"[A-Za-z0-9_+=-]{30,}")
+
+
+def read_document(path: Path) -> dict[str, object]:
+    """The TOML document in the file; raises ConfigError with one mistake if there is none."""
+    try:
+        return tomllib.loads(_document_text(path))
+    except UnfitError as unfit:
+        mistake = str(unfit)
+    except tomllib.TOMLDecodeError as error:
+        mistake = f"is not valid TOML: {clean(str(error))}"
+    except (RecursionError, ValueError):
+        mistake = "is not valid TOML: it is nested too deeply, or a number in it is too long"
+    raise ConfigError(str(path), [Mistake("", mistake)])
+
+
+def read_secret(path: Path) -> Secret:
+    """The secret in the file, without the white space around it.
+
+    Raises ConfigError if the file is absent, empty, not a regular file, too large, or open to
+    everybody. Its owner and group are not looked at: systemd's credentials may be root's.
+    """
+    try:
+        return _secret(path)
+    except UnfitError as unfit:
+        raise ConfigError(str(path), [Mistake("", str(unfit))]) from None
+
+
+def exists(path: Path) -> bool:
+    """Whether a file is to be seen there; not so where its directory is closed to us."""
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for a closed directory
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the configuration's paths begin, and where systemd keeps credentials, if it does."""
+
+    base: Path
+    credentials: Path | None
+
+    @classmethod
+    def of(cls, source: Path, environ: Mapping[str, str]) -> "Surroundings":
+        """Those of a configuration file, in an environment."""
+        credentials = environ.get("CREDENTIALS_DIRECTORY")
+        return cls(source.absolute().parent, Path(credentials) if credentials else None)
+
+    def path(self, value: object) -> Path:
+        """A path; a relative one begins at the configuration file's directory."""
+        written = text(value)
+        if written.startswith("~"):
+            raise UnfitError(f"{shown(written)} must not begin with `~`; write the whole path")
+        return self.base / written
+
+    def command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """A command whose program, where it is a relative path, begins at the same directory."""
+        program = argv[0]
+        return (str(self.base / program), *argv[1:]) if "/" in program else argv
+
+    def ca_bundle(self, value: object) -> Path:
+        """The path of a file that holds a certificate in PEM."""
+        path = self.path(value)
+        try:
+            data, _ = _read(path, MAX_BUNDLE_BYTES, "does not exist")
+        except UnfitError as unfit:
+            raise UnfitError(f"{path} {unfit}") from None
+        if _PEM_CERTIFICATE not in data:
+            raise UnfitError(f"{path} has no certificate in PEM in it")
+        return path
+
+    def secret_file(self, meaning: str) -> Syntax[Path]:
+        """The path of a file that holds one word that is secret; `meaning` says which.
+
+        A systemd credential of the same file name is preferred. Nothing of the secret, also of one
+        that was written where its file's name should be, is ever in a message.
+        """
+
+        def parse(value: object) -> Path:
+            if isinstance(value, str) and self._looks_like_a_secret(value):
+                raise UnfitError(
+                    f"must be the path of a file, but looks like {meaning} itself; "
+                    "write that into a file of mode 0600 and name the file here"
+                )
+            path = self._credential(self.path(value))
+            if not _ONE_WORD.fullmatch(_secret(path).reveal()):
+                raise UnfitError(f"{path} must hold {meaning} alone, without a name, on one line")
+            return path
+
+        return parse
+
+    def _credential(self, path: Path) -> Path:
+        if self.credentials and exists(self.credentials / path.name):
+            return self.credentials / path.name
+        return path
+
+    def _looks_like_a_secret(self, written: str) -> bool:
+        if written.isprintable() and not _LIKE_A_SECRET.fullmatch(written):
+            return False
+        return not written.isprintable() or not exists(self._credential(self.base / written))
+
+
+def _document_text(path: Path) -> str:
+    data, found = _read(path, MAX_CONFIG_BYTES, "does not exist; see config.example.toml")
+    # Debian gives each user a group of the same number, which nobody else is in.
+    private_group = found.st_gid in {0, found.st_uid}
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not private_group):
+        raise UnfitError(
+            f"may be written by others (mode {_mode(found)}), who could have certwarden run what "
+            f"they like; run `chmod go-w {path}`"
+        )
+    try:
+        return data.decode("utf-8-sig")  # some editors put a byte order mark first
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnfitError(f"is not UTF-8 text (at line {line}); save it as UTF-8") from None
+
+
+def _secret(path: Path) -> Secret:
+    absent = f"does not exist; write the secret into it and run `chmod 0600 {path}`"
+    try:
+        data, found = _read(path, MAX_SECRET_BYTES, absent)
+    except UnfitError as unfit:
+        raise UnfitError(f"{path} {unfit}") from None
+    if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise UnfitError(f"{path} is open to everybody (mode {_mode(found)}); `chmod o= {path}`")
+    if not data.strip():
+        raise UnfitError(f"{path} is empty; write the secret into it")
+    return Secret(data.strip())
+
+
+def _read(path: Path, limit: int, absent: str) -> tuple[bytes, os.stat_result]:
+    """The file's bytes and status; raises UnfitError with `absent`, or why it cannot be read."""
+    try:
+        # O_NONBLOCK: a named pipe must not hold us up before it can be refused.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise UnfitError("is not a regular file")
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise UnfitError(absent) from None
+    except IsADirectoryError:
+        raise UnfitError("is a directory; name a file in it") from None
+    except PermissionError:
+        raise UnfitError("may not be read by this user; run the command with sudo") from None
+    except OSError as error:
+        raise UnfitError(f"cannot be read: {os.strerror(error.errno or 0)}") from None
+    if len(data) > limit:
+        raise UnfitError(f"is larger than {limit // 1024} KiB, which cannot be right")
+    return data, found
+
+
+def _mode(found: os.stat_result) -> str:
+    return f"{stat.S_IMODE(found.st_mode):04o}"

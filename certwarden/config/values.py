@@ -1,0 +1,150 @@
+"""The configuration as frozen values, and the same in the shape of the file.
+
+Owns no reading and no checking. Secrets are not in here, only the paths of their files.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from certwarden.config.syntax import duration_text
+from certwarden.model import (
+    Address,
+    CertificateSpec,
+    CommandReload,
+    HotReload,
+    Reload,
+    TargetSpec,
+    UnitReload,
+)
+
+
+@dataclass(frozen=True)
+class ExternalAccount:
+    """An account at the CA's own site that the ACME account is bound to (RFC 8555, 7.3.4)."""
+
+    kid: str
+    hmac_key_file: Path
+
+
+@dataclass(frozen=True)
+class AcmeConfig:
+    """The public CA; the directories are URLs."""
+
+    directory_url: str
+    staging_directory_url: str | None
+    terms_of_service_agreed: bool
+    profile: str | None
+    ca_bundle: Path | None
+    contact: tuple[str, ...]
+    external_account: ExternalAccount | None
+
+
+@dataclass(frozen=True)
+class CloudflareConfig:
+    """The DNS provider; `zone_ids` by the zone's name, in lower case."""
+
+    api_token_file: Path
+    zone_ids: Mapping[str, str]
+    base_url: str
+
+
+@dataclass(frozen=True)
+class DnsConfig:
+    """Whom to ask whether a TXT record is to be seen; no nameservers: the zone's own, and DoH."""
+
+    nameservers: tuple[Address, ...]
+    doh: tuple[str, ...]
+    propagation_timeout: timedelta
+    settle: timedelta
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration; `source` is the file that it was read from."""
+
+    source: Path
+    state_directory: Path
+    acme: AcmeConfig
+    cloudflare: CloudflareConfig
+    dns: DnsConfig
+    certificates: tuple[CertificateSpec, ...]
+
+
+def effective(config: Config) -> dict[str, object]:
+    """Every value in force, defaults included, in the shape of the file; what is absent is None.
+
+    Without its Nones it is a configuration that loads to the same values.
+    """
+    acme, cloudflare, dns = config.acme, config.cloudflare, config.dns
+    return {
+        "state_directory": str(config.state_directory),
+        "acme": {
+            "directory": acme.directory_url,
+            "staging_directory": acme.staging_directory_url,
+            "terms_of_service_agreed": acme.terms_of_service_agreed,
+            "profile": acme.profile,
+            "ca_bundle": _text(acme.ca_bundle),
+            "contact": list(acme.contact),
+            "eab": acme.external_account
+            and {
+                "kid": acme.external_account.kid,
+                "hmac_key_file": str(acme.external_account.hmac_key_file),
+            },
+        },
+        "cloudflare": {
+            "api_token_file": str(cloudflare.api_token_file),
+            "zone_ids": dict(cloudflare.zone_ids),
+            "base_url": cloudflare.base_url,
+        },
+        "dns": {
+            "nameservers": [str(each) for each in dns.nameservers],
+            "doh": list(dns.doh),
+            "propagation_timeout": duration_text(dns.propagation_timeout),
+            "settle": duration_text(dns.settle),
+        },
+        "certificate": [
+            {
+                "name": certificate.name,
+                "domains": list(certificate.domains),
+                "key_type": certificate.key_type.value,
+                "target": [_target(target) for target in certificate.targets],
+            }
+            for certificate in config.certificates
+        ],
+    }
+
+
+def _target(target: TargetSpec) -> dict[str, object]:
+    return {
+        "name": target.name,
+        "kind": target.kind.name,
+        "directory": str(target.directory),
+        "key": _text(target.key_path),
+        "certificate": _text(target.certificate_path),
+        "copy": target.copy,
+        "group": target.group,
+        "mode": f"{target.mode:04o}",
+        "reload": _reload(target.reload),
+        "probe": _text(target.probe),
+        "probe_name": target.probe_name or None,
+        "probe_timeout": duration_text(target.probe_timeout),
+        "settings": _text(target.settings),
+    }
+
+
+def _reload(reload: Reload) -> dict[str, object] | None:
+    match reload:
+        case HotReload():
+            return {"hot": True}
+        case UnitReload(unit, verb):
+            return {"unit": unit, "verb": verb.value}
+        case CommandReload(argv):
+            return {"command": list(argv)}
+        case None:
+            return None
+
+
+def _text(value: Path | Address | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,145 @@
+"""The error tree: what happened, and what to do about it.
+
+    Error                  one sentence (`what`), one piece of advice (`hint`)
+    ├── UsageError         the command line asks for something that is not there; exit 2
+    ├── ConfigError        config.toml: every mistake at once, by key path; exit 2
+    ├── Busy               another certwarden holds the lock and did not let go in time; exit 1
+    ├── MaterialError      a key or certificate is unreadable, or they do not belong together
+    ├── StoreError         our own files: unreadable, inconsistent, or not to be written
+    ├── IssuerError        the conversation with the public CA (RFC 8555)
+    ├── ZoneError          the conversation with the DNS provider
+    └── TargetError        a target's files, its reload or its handshake
+
+Only `cli` turns an error into text and an exit code. No error ever carries a key, a token or a
+passphrase; text that comes from a stranger is cleaned by `clean` before it becomes part of one.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+MAX_FOREIGN_TEXT = 500
+
+
+def clean(text: str, limit: int = MAX_FOREIGN_TEXT) -> str:
+    """A stranger's text made safe for a terminal or a log: one line, no control characters, capped.
+
+    Bidirectional and zero-width format characters go as well: they can make a line lie.
+    """
+    kept = "".join(
+        " " if character.isspace() else character
+        for character in text[: limit * 4]
+        if character.isspace() or unicodedata.category(character)[0] != "C"
+    )
+    line = " ".join(kept.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class Error(Exception):
+    """Something that a person must know.
+
+    `what` says in one sentence what is wrong and where; `hint` says in one sentence what to do, or
+    is empty. `permanent` says that trying again cannot help until something of ours was changed.
+    `retry_after` is how long the other side asked us to wait, if it did.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        permanent: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+class UsageError(Error):
+    """The command line names something that does not exist or cannot be."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in the configuration: the key's path (`certificate[0].name`) and a sentence."""
+
+    path: str
+    message: str
+
+
+class ConfigError(Error):
+    """The configuration cannot be used; carries every mistake that was found."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
+        count = len(mistakes)
+        super().__init__(
+            f"{source} has {count} mistake{'s' if count != 1 else ''}",
+            "correct them and run `certwarden config check`",
+            permanent=True,
+        )
+        self.source = source
+        self.mistakes = tuple(mistakes)
+
+
+class Busy(Error):
+    """Another process holds a lock that this one needs."""
+
+
+class MaterialError(Error):
+    """A key or a certificate cannot be read, is not what was asked for, or does not match."""
+
+
+class StoreError(Error):
+    """Our own files cannot be read, do not belong together, or cannot be written."""
+
+
+class IssuerError(Error):
+    """The certification authority refused, failed, or could not be reached.
+
+    `problem` is the problem document's type without its urn prefix (RFC 8555 section 6.7), or ""
+    where there was none. `status` is the HTTP status, or None where no reply came.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        problem: str = "",
+        status: int | None = None,
+        permanent: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(what, hint, permanent=permanent, retry_after=retry_after)
+        self.problem = problem
+        self.status = status
+
+
+class ZoneError(Error):
+    """The DNS provider refused, failed, or could not be reached; `code` is its own error code."""
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        code: int | None = None,
+        permanent: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(what, hint, permanent=permanent, retry_after=retry_after)
+        self.code = code
+
+
+class TargetError(Error):
+    """A target's files could not be put in place, or its program did not take them up."""

@@ -1,0 +1,223 @@
+"""The shared tail of every way: install, reload, verify by a handshake, record; or roll back.
+
+Holds the rules of invariant 5. A deploy is written down before anything is touched, with what is
+needed to judge it after a kill: whether the unit ran, and whether a valid leaf was being served.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from certwarden.errors import Error, TargetError
+from certwarden.model import (
+    DeployOutcome,
+    Event,
+    Pair,
+    Seen,
+    Served,
+    TargetSpec,
+    UnitReload,
+    Unreachable,
+)
+from certwarden.ports import Level, Neighbours, Probe, Reloader, Shelf
+
+LOOK_INTERVALS = (0.02, 0.05, 0.1, 0.2)  # seconds between looks; the last one is repeated
+LAST_INTERVAL = 0.5
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """How a deploy to one target ended; `error` says what is wrong, where something is."""
+
+    target: str
+    outcome: DeployOutcome
+    error: Error | None = None
+
+
+def deploy(
+    world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime, *, is_placeholder: bool = False
+) -> Deployed:
+    """Puts the pair to use at the target, or its last good one back; the caller holds its lock.
+
+    Never raises Error: how it ended is what it returns, and stands in the ledger.
+    """
+    reporter = world.reporter
+    reporter.phase(spec.name, "installing")
+    work = _Work(world, spec, now)
+    wanted = pair.certificate.fingerprint
+    try:
+        before = work.before()
+        deploy_id = world.deploys.begin_deploy(
+            spec.name,
+            wanted,
+            now,
+            was_active=before.was_active,
+            served_before=before.served,
+        )
+    except Error as error:
+        return Deployed(spec.name, DeployOutcome.FAILED, error)
+    try:
+        result = work.put_to_use(pair, before, is_placeholder=is_placeholder)
+    except Error as error:
+        result = Deployed(spec.name, DeployOutcome.FAILED, error)
+    world.deploys.end_deploy(deploy_id, result.outcome, world.clock.now(), result.error)
+    _tell(world, spec, result, pair)
+    return result
+
+
+@dataclass(frozen=True)
+class _Before:
+    """How the target was found, by this deploy or by one that was cut short before it."""
+
+    was_active: bool | None
+    served: str | None  # fingerprint of the valid leaf
+    is_reachable: bool
+
+
+class _Work:
+    """One deploy to one target."""
+
+    def __init__(self, world: Neighbours, spec: TargetSpec, now: datetime) -> None:
+        self._world = world
+        self._spec = spec
+        self._now = now
+        self._shelf: Shelf = world.shelf(spec.name)
+        self._reloader: Reloader = world.reloader(spec.name)
+        self._probe: Probe | None = world.probe(spec.name)
+
+    def before(self) -> _Before:
+        seen = self._probe.look() if self._probe else None
+        was_active = self._reloader.is_active()
+        served = None
+        if isinstance(seen, Served) and seen.certificate.is_valid_at(self._now):
+            served = seen.certificate.fingerprint
+        last = self._world.deploys.last_deploy(self._spec.name)
+        if last is not None and last.outcome is DeployOutcome.BEGUN:
+            # A kill in the midst of a restart must not be taken for a person's stopping the unit.
+            was_active = last.was_active or was_active
+            served = served or last.served_before
+        return _Before(was_active, served, not isinstance(seen, Unreachable))
+
+    def put_to_use(self, pair: Pair, before: _Before, *, is_placeholder: bool) -> Deployed:
+        installed = self._shelf.installed()
+        wanted = pair.certificate.fingerprint
+        if installed is None or installed.certificate.fingerprint != wanted:
+            installed = self._shelf.publish(pair, is_placeholder=is_placeholder)
+        failure = self._take_up(wanted, before)
+        if failure is None:
+            if not is_placeholder:  # which is never worth going back to
+                self._shelf.confirm(installed.number)
+            outcome = DeployOutcome.IN_USE if self._probe else DeployOutcome.INSTALLED
+            return Deployed(self._spec.name, outcome)
+        if failure.is_absence and not before.is_reachable:
+            return Deployed(self._spec.name, DeployOutcome.UNREACHABLE, failure.error)
+        if before.served is not None or self._probe is None:
+            failure = self._roll_back(failure, wanted, before)
+        return Deployed(self._spec.name, DeployOutcome.FAILED, failure.error)
+
+    def _take_up(self, fingerprint: str, before: _Before) -> "_Failure | None":
+        """Has the program take up what is current and waits for the leaf; None when it is seen."""
+        is_reloading = before.was_active is not False
+        if is_reloading:
+            self._world.reporter.phase(self._spec.name, "reloading")
+            try:
+                self._reloader.reload()
+            except TargetError as error:
+                return _Failure(error)
+        if self._probe is None:
+            return None
+        self._world.reporter.phase(self._spec.name, "verifying")
+        is_starting = is_reloading and isinstance(self._spec.reload, UnitReload)
+        seen = self._await_leaf(fingerprint, is_patient=before.is_reachable or is_starting)
+        if isinstance(seen, Served) and seen.certificate.fingerprint == fingerprint:
+            return None
+        return _Failure(self._explain(seen), is_absence=isinstance(seen, Unreachable))
+
+    def _await_leaf(self, fingerprint: str, *, is_patient: bool) -> Seen:
+        """Looks until the leaf is served or the probe's timeout is over; returns the last look.
+
+        Without patience (nobody answered before, and nobody was started) one look at an absent
+        program is enough.
+        """
+        assert self._probe is not None  # noqa: S101 - for the type checker; callers have checked
+        clock = self._world.clock
+        deadline = clock.monotonic() + self._spec.probe_timeout.total_seconds()
+        intervals = iter(LOOK_INTERVALS)
+        while True:
+            seen = self._probe.look()
+            if isinstance(seen, Served) and seen.certificate.fingerprint == fingerprint:
+                return seen
+            is_hopeless = isinstance(seen, Unreachable) and not is_patient
+            if is_hopeless or clock.monotonic() >= deadline:
+                return seen
+            clock.sleep(next(intervals, LAST_INTERVAL))
+
+    def _explain(self, seen: Seen) -> TargetError:
+        spec = self._spec
+        match seen:
+            case Served(certificate):
+                what = (
+                    f"{spec.probe} serves another certificate (serial {certificate.serial}) "
+                    "than the one installed"
+                )
+                hint = "see that the program reads the installed files and was reloaded"
+            case Unreachable(detail):
+                what = f"nobody answers at {spec.probe}: {detail}"
+                hint = "start the program, or correct `probe` in the configuration"
+            case other:
+                what = f"{spec.probe} makes no TLS handshake: {other.what}"
+                hint = "see the program's own log"
+        if complaint := self._reloader.complaint():
+            what += f"; the program says: {complaint}"
+        return TargetError(what, hint)
+
+    def _roll_back(self, failure: "_Failure", wanted: str, before: _Before) -> "_Failure":
+        """Puts the last good pair back in use; the error then says how that went."""
+        good = self._shelf.last_good()
+        if good is None or good.certificate.fingerprint == wanted:
+            return failure.adding("there is no earlier good certificate to go back to")
+        if not good.certificate.is_valid_at(self._now):
+            return failure.adding("the last good certificate has expired, so the new one stays")
+        self._world.reporter.phase(self._spec.name, "rolling back")
+        installed = self._shelf.publish(good)
+        again = self._take_up(good.certificate.fingerprint, before)
+        if again is not None:
+            return failure.adding(
+                f"putting the last good certificate back failed: {again.error.what}"
+            )
+        self._shelf.confirm(installed.number)
+        text = "the last good certificate is back in use"
+        event = Event(
+            self._world.clock.now(), "rolled-back", self._spec.certificate, self._spec.name, text
+        )
+        self._world.history.record(event)
+        return failure.adding(text)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a certificate was not taken up; `is_absence` when nobody was there to do it."""
+
+    error: TargetError
+    is_absence: bool = False
+
+    def adding(self, text: str) -> "_Failure":
+        return _Failure(TargetError(f"{self.error.what}; {text}", self.error.hint))
+
+
+def _tell(world: Neighbours, spec: TargetSpec, result: Deployed, pair: Pair) -> None:
+    """One event and one line of history at the end of each deploy."""
+    serial = pair.certificate.serial
+    match result.outcome:
+        case DeployOutcome.IN_USE:
+            level, kind, text = Level.INFO, "deployed", f"serial {serial} is in use"
+        case DeployOutcome.INSTALLED:
+            level, kind, text = Level.INFO, "deployed", f"serial {serial} is installed, not probed"
+        case DeployOutcome.UNREACHABLE:
+            level, kind = Level.WARNING, "deployed"
+            text = f"serial {serial} is installed, but nobody answers at {spec.probe}"
+        case _:
+            level, kind = Level.ERROR, "deploy-failed"
+            text = result.error.what if result.error else ""
+    hint = result.error.hint if result.error else ""
+    world.reporter.event(level, spec.name, text, hint)
+    world.history.record(Event(world.clock.now(), kind, spec.certificate, spec.name, text))

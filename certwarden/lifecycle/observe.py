@@ -1,0 +1,59 @@
+"""Gathers the facts that a plan is made from: configured, stored, installed, served, failed."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from certwarden.model import CertificateSpec, Observed, ObservedTarget, Seen, TargetSpec
+from certwarden.ports import Neighbours
+
+
+def observe(
+    world: Neighbours, specs: Sequence[CertificateSpec], *, is_probing: bool = True
+) -> tuple[Observed, ...]:
+    """What is found for each certificate; targets are looked at side by side, or not at all."""
+    seen = _look_everywhere(world, specs) if is_probing else {}
+    return tuple(
+        Observed(
+            spec=spec,
+            stored=world.certificates.load(spec.name),
+            draft=world.certificates.load_draft(spec.name),
+            targets=tuple(_observe(world, target, seen) for target in spec.targets),
+            failures=world.attempts.failures(spec.name),
+            revocation=world.revocations.pending_revocation(spec.name),
+        )
+        for spec in specs
+    )
+
+
+def observe_target(world: Neighbours, spec: TargetSpec) -> ObservedTarget:
+    """What is found at one target, now."""
+    probe = world.probe(spec.name)
+    return _observe(world, spec, {spec.name: probe.look()} if probe else {})
+
+
+def _observe(world: Neighbours, spec: TargetSpec, seen: Mapping[str, Seen]) -> ObservedTarget:
+    return ObservedTarget(
+        spec=spec,
+        installed=world.shelf(spec.name).installed(),
+        seen=seen.get(spec.name),
+        last_deploy=world.deploys.last_deploy(spec.name),
+    )
+
+
+def _look_everywhere(world: Neighbours, specs: Sequence[CertificateSpec]) -> dict[str, Seen]:
+    seen: dict[str, Seen] = {}
+    threads = []
+    for spec in specs:
+        for target in spec.targets:
+            if (probe := world.probe(target.name)) is None:
+                continue
+
+            def look(name: str = target.name, look: Callable[[], Seen] = probe.look) -> None:
+                seen[name] = look()
+
+            threads.append(threading.Thread(target=look, daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seen

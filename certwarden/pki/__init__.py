@@ -1,0 +1,1 @@
+"""Keys and certificates: bytes in, bytes out, no I/O and no clock."""

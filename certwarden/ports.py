@@ -1,0 +1,317 @@
+"""What the lifecycle needs of the world: small Protocols, each with its MUSTs.
+
+The consumer owns the port. `wiring` hands in the real neighbours, tests hand in the fakes of
+`tests/fakes.py`, and the contract tests run on both.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from certwarden.errors import Error
+from certwarden.model import (
+    Account,
+    Attempt,
+    Chains,
+    DeployOutcome,
+    DeployRecord,
+    Draft,
+    Event,
+    Installed,
+    Order,
+    Pair,
+    PendingRevocation,
+    Place,
+    RevocationReason,
+    Seen,
+    Stored,
+    TxtRecord,
+)
+
+
+class Clock(Protocol):
+    """Now and waiting. A signal that raises MUST be able to end `sleep`."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Level(StrEnum):
+    """How loudly an event is told."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Reporter(Protocol):
+    """Tells a person what is going on. It MUST NOT raise, and never receives a secret."""
+
+    def phase(self, subject: str, phase: str) -> None:
+        """`subject` (a certificate or target) has entered a phase of its work."""
+
+    def event(self, level: Level, subject: str, text: str, hint: str = "") -> None:
+        """Something happened that is worth a line in a log."""
+
+
+# ── the CA ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Issuer(Protocol):
+    """The conversation about one order (RFC 8555 section 7.4). All methods raise IssuerError.
+
+    Every wait obeys the server's Retry-After and runs on the monotonic clock.
+    """
+
+    @property
+    def directory_url(self) -> str: ...
+
+    def open(self, domains: Sequence[str], profile: str | None, order_url: str = "") -> Order:
+        """Places an order, or picks up the one at `order_url`.
+
+        An order that the server no longer knows or that has become invalid MUST be told by an
+        IssuerError whose `problem` is "orderGone"; nothing is ordered in its place.
+        The challenges of authorizations that are already valid MUST be left out.
+        """
+
+    def validate(self, order: Order) -> Order:
+        """Answers all challenges and waits until the order is ready, or further.
+
+        An authorization that ends in any other state than valid MUST be an error.
+        """
+
+    def finalize(self, order: Order, csr_pem: bytes) -> Chains:
+        """Finalizes a ready order, waits and downloads; picks up a processing or valid one."""
+
+
+class Revoker(Protocol):
+    """Revocation at the CA (RFC 8555 section 7.6)."""
+
+    def revoke(self, directory_url: str, pair: Pair, reason: RevocationReason) -> None:
+        """Revokes the leaf. Already revoked MUST count as success."""
+
+
+class Accounts(Protocol):
+    """Where ACME accounts are kept, one per directory. Saving MUST be durable when it returns."""
+
+    def load(self, directory_url: str) -> Account | None: ...
+    def save(self, account: Account) -> None: ...
+
+
+# ── DNS ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Zone(Protocol):
+    """TXT records at the DNS provider. All methods raise ZoneError."""
+
+    def locate(self, challenge_names: Sequence[str]) -> tuple[Place, ...]:
+        """Where a record for each name must be written, in their order; follows CNAMEs.
+
+        It MUST NOT query the challenge name's TXT in DNS: a negative answer would be remembered.
+        """
+
+    def create(self, records: Sequence[TxtRecord]) -> tuple[TxtRecord, ...]:
+        """Creates the records, one batch per zone, and returns them with their ids.
+
+        A record that exists already with our comment counts as created. After an error it is not
+        known what exists: the caller MUST call `remove` with the same records.
+        """
+
+    def remove(self, records: Sequence[TxtRecord]) -> None:
+        """Removes the records: by id where known, else whatever bears exactly their comment.
+
+        A record that is gone already MUST count as removed; others' records MUST NOT be touched.
+        """
+
+
+class Visibility(Protocol):
+    """What a look at the propagation of records came to."""
+
+    @property
+    def agreed(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class Propagation(Protocol):
+    """Whether TXT records are to be seen yet; its answer is advice, so it MUST NOT raise."""
+
+    def wait(self, records: Sequence[TxtRecord]) -> Visibility:
+        """Waits until all servers show all values, or the timeout is over; then settles."""
+
+
+# ── what we keep ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Certificates(Protocol):
+    """Versions on disk. All methods raise StoreError; writing is whole or not at all."""
+
+    def load(self, name: str) -> Stored | None:
+        """The newest whole version, checked; None before the first."""
+
+    def load_draft(self, name: str) -> Draft | None: ...
+
+    def save_draft(self, draft: Draft) -> None:
+        """MUST be durable when it returns."""
+
+    def discard_draft(self, name: str) -> None: ...
+
+    def load_version(self, name: str, version: int) -> Stored | None:
+        """That version, checked; None if it is no longer kept."""
+
+    def commit(self, draft: Draft, chains: Chains, now: datetime) -> Stored:
+        """Checks the chain against key, names and dates, stores it as a version, switches to it.
+
+        Also forgets the draft. Raises MaterialError if the chain is not what was ordered.
+        """
+
+    def free_bytes(self) -> int:
+        """How much room the store has, in bytes."""
+
+
+class Attempts(Protocol):
+    """Attempts to obtain certificates; each is written down before it starts."""
+
+    def begin_attempt(
+        self, certificate: str, directory_url: str, domains: Sequence[str], at: datetime
+    ) -> int: ...
+
+    def end_attempt(self, attempt: int, at: datetime, error: Error | None) -> None: ...
+
+    def failures(self, certificate: str) -> tuple[Attempt, ...]:
+        """Failed attempts since the last success, newest first."""
+
+
+class TxtJournal(Protocol):
+    """Which TXT records of ours may exist: written down before they are made (invariant 3)."""
+
+    def instance(self) -> str:
+        """The random id of this installation, the same for ever."""
+
+    def intend(self, records: Sequence[TxtRecord], at: datetime) -> None: ...
+
+    def removed(self, records: Sequence[TxtRecord]) -> None: ...
+
+    def leftovers(self) -> tuple[TxtRecord, ...]:
+        """Everything that was intended and not yet removed."""
+
+
+class Revocations(Protocol):
+    """Revocations that a person has asked for; written down before anything is replaced."""
+
+    def request_revocation(self, revocation: PendingRevocation) -> None:
+        """MUST be durable when it returns; a second request for a certificate changes nothing."""
+
+    def pending_revocation(self, certificate: str) -> PendingRevocation | None: ...
+
+    def revoked(self, certificate: str) -> None: ...
+
+
+class Deploys(Protocol):
+    """Deploys; each is written down before anything is touched (invariant 5)."""
+
+    def begin_deploy(
+        self,
+        target: str,
+        fingerprint: str,
+        at: datetime,
+        *,
+        was_active: bool | None,
+        served_before: str | None,
+    ) -> int: ...
+
+    def end_deploy(
+        self, deploy: int, outcome: DeployOutcome, at: datetime, error: Error | None
+    ) -> None: ...
+
+    def last_deploy(self, target: str) -> DeployRecord | None: ...
+
+
+class History(Protocol):
+    """What happened, for people."""
+
+    def record(self, event: Event) -> None: ...
+
+    def events(self, name: str | None, limit: int) -> tuple[Event, ...]:
+        """Newest first; of a certificate or target, or of all."""
+
+
+# ── targets ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Shelf(Protocol):
+    """A target's generations on disk (design, section 4). All methods raise TargetError.
+
+    At every instant `current` MUST lead to a matching pair, whatever kills the process.
+    """
+
+    def installed(self) -> Installed | None:
+        """What is current and whole, at the fixed paths too; None where nothing usable is there."""
+
+    def publish(self, pair: Pair, *, is_placeholder: bool = False) -> Installed:
+        """Makes the pair the current generation, and the fixed paths lead to it."""
+
+    def confirm(self, number: int) -> None:
+        """The generation was seen in use: it is now the last good one."""
+
+    def last_good(self) -> Pair | None:
+        """The last good generation's pair, else the one that stood at the fixed paths before."""
+
+
+class Reloader(Protocol):
+    """Makes the target's program take up its files. Raises TargetError."""
+
+    def is_active(self) -> bool | None:
+        """Whether the unit runs; None where there is none to ask."""
+
+    def reload(self) -> None: ...
+
+    def complaint(self) -> str:
+        """What the program itself says about why it did not take the files up, or ""."""
+
+
+class Probe(Protocol):
+    """One look at what a target serves; MUST NOT raise and takes a few seconds at most."""
+
+    def look(self) -> Seen: ...
+
+
+class Locks(Protocol):
+    """One at a time, across processes. Raises Busy after 60 s, naming who holds it."""
+
+    def orders(self) -> AbstractContextManager[None]: ...
+    def target(self, name: str) -> AbstractContextManager[None]: ...
+
+
+class Neighbours(Protocol):
+    """The world as wired: real by default, fakes in tests; what is not used is not loaded."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def reporter(self) -> Reporter: ...
+    @property
+    def certificates(self) -> Certificates: ...
+    @property
+    def attempts(self) -> Attempts: ...
+    @property
+    def journal(self) -> TxtJournal: ...
+    @property
+    def revocations(self) -> Revocations: ...
+    @property
+    def deploys(self) -> Deploys: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def locks(self) -> Locks: ...
+    def issuer(self) -> Issuer: ...
+    def staging_issuer(self) -> Issuer | None: ...
+    def revoker(self) -> Revoker: ...
+    def zone(self) -> Zone: ...
+    def propagation(self) -> Propagation: ...
+    def shelf(self, target: str) -> Shelf: ...
+    def reloader(self, target: str) -> Reloader: ...
+    def probe(self, target: str) -> Probe | None: ...

@@ -1,0 +1,1 @@
+"""What certwarden keeps: certificates, accounts, the ledger, and the locks around them."""

@@ -1,0 +1,432 @@
+"""The ledger: attempts, TXT records that may exist, revocations asked for, deploys, and history.
+
+What is about to be done is written down before it is done, so that whoever comes after a power cut
+knows of it. Implements the ports Attempts, TxtJournal, Revocations, Deploys and History on one
+database. What is kept is bounded by count, never by age: a wrong clock must not make it forget.
+"""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from certwarden.errors import Error
+from certwarden.model import (
+    Attempt,
+    AttemptOutcome,
+    DeployOutcome,
+    DeployRecord,
+    Event,
+    PendingRevocation,
+    Place,
+    RevocationReason,
+    TxtRecord,
+)
+from certwarden.store.database import Database, Migration
+
+ATTEMPTS_KEPT = 1000  # of each certificate
+DEPLOYS_KEPT = 200  # of each target
+EVENTS_KEPT = 10_000
+
+MIGRATIONS: tuple[Migration, ...] = (
+    (
+        "CREATE TABLE installation (instance TEXT NOT NULL)",
+        """
+        CREATE TABLE attempts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            certificate TEXT NOT NULL,
+            directory_url TEXT NOT NULL,
+            domains TEXT NOT NULL,
+            begun_at TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            ended_at TEXT,
+            what TEXT NOT NULL DEFAULT '',
+            hint TEXT NOT NULL DEFAULT '',
+            permanent INTEGER NOT NULL DEFAULT 0,
+            retry_after REAL
+        )
+        """,
+        "CREATE INDEX attempts_of_certificate ON attempts (certificate, id)",
+        """
+        CREATE TABLE txt_records (
+            record_name TEXT NOT NULL,
+            value TEXT NOT NULL,
+            comment TEXT NOT NULL,
+            challenge_name TEXT NOT NULL,
+            zone_id TEXT NOT NULL,
+            zone_name TEXT NOT NULL,
+            record_id TEXT NOT NULL,
+            intended_at TEXT NOT NULL,
+            PRIMARY KEY (record_name, value, comment)
+        )
+        """,
+        """
+        CREATE TABLE revocations (
+            certificate TEXT PRIMARY KEY,
+            version INTEGER NOT NULL,
+            fingerprint TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            requested_at TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE deploys (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            target TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            begun_at TEXT NOT NULL,
+            was_active INTEGER,
+            served_before TEXT,
+            outcome TEXT NOT NULL,
+            ended_at TEXT,
+            what TEXT NOT NULL DEFAULT '',
+            hint TEXT NOT NULL DEFAULT ''
+        )
+        """,
+        "CREATE INDEX deploys_of_target ON deploys (target, id)",
+        """
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            certificate TEXT,
+            target TEXT,
+            text TEXT NOT NULL
+        )
+        """,
+    ),
+)
+
+
+class Ledger:
+    """The ledger at `path`. Safe for threads; every write is on the disk when it returns.
+
+    `read_only` is for commands that change nothing: where there is no ledger yet, none is made.
+    All methods raise StoreError.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._database = Database(path, MIGRATIONS, create=not read_only)
+
+    def close(self) -> None:
+        """Lets go of the database; the next call opens it again."""
+        self._database.close()
+
+    # ── attempts ──────────────────────────────────────────────────────────────────────────────────
+
+    def begin_attempt(
+        self, certificate: str, directory_url: str, domains: Sequence[str], at: datetime
+    ) -> int:
+        """Writes down that an attempt begins; its number."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM attempts WHERE certificate = :certificate AND id <= ("
+                "SELECT id FROM attempts WHERE certificate = :certificate"
+                " ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+                {"certificate": certificate, "kept": ATTEMPTS_KEPT - 1},
+            )
+            return _inserted(
+                connection.execute(
+                    "INSERT INTO attempts (certificate, directory_url, domains, begun_at, outcome)"
+                    " VALUES (:certificate, :directory_url, :domains, :begun_at, :outcome)",
+                    {
+                        "certificate": certificate,
+                        "directory_url": directory_url,
+                        "domains": json.dumps(list(domains)),
+                        "begun_at": _text(at),
+                        "outcome": AttemptOutcome.BEGUN,
+                    },
+                )
+            )
+
+    def end_attempt(self, attempt: int, at: datetime, error: Error | None) -> None:
+        """Writes down how it ended: well without an error."""
+        wait = error.retry_after if error else None
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET outcome = :outcome, ended_at = :ended_at, what = :what,"
+                " hint = :hint, permanent = :permanent, retry_after = :retry_after WHERE id = :id",
+                {
+                    "id": attempt,
+                    "outcome": AttemptOutcome.FAILED if error else AttemptOutcome.OBTAINED,
+                    "ended_at": _text(at),
+                    "what": error.what if error else "",
+                    "hint": error.hint if error else "",
+                    "permanent": bool(error and error.permanent),
+                    "retry_after": None if wait is None else wait.total_seconds(),
+                },
+            )
+
+    def failures(self, certificate: str) -> tuple[Attempt, ...]:
+        """Failed attempts since the last success, newest first.
+
+        One that was cut short is no failure: its draft is taken up again.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM attempts WHERE certificate = :certificate AND outcome = :failed"
+                " AND id > coalesce((SELECT max(id) FROM attempts"
+                " WHERE certificate = :certificate AND outcome = :obtained), 0) ORDER BY id DESC",
+                {
+                    "certificate": certificate,
+                    "failed": AttemptOutcome.FAILED,
+                    "obtained": AttemptOutcome.OBTAINED,
+                },
+            )
+            return tuple(_attempt(row) for row in rows)
+
+    def attempts(self, certificate: str, limit: int) -> tuple[Attempt, ...]:
+        """The last attempts, newest first, however they ended and those cut short included."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM attempts WHERE certificate = ? ORDER BY id DESC LIMIT ?",
+                (certificate, limit),
+            )
+            return tuple(_attempt(row) for row in rows)
+
+    # ── TXT records ───────────────────────────────────────────────────────────────────────────────
+
+    def instance(self) -> str:
+        """The random id of this installation: 8 hexadecimal digits, made once."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT instance FROM installation").fetchone()
+        if row:
+            return str(row[0])
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO installation (instance)"
+                " SELECT ? WHERE NOT EXISTS (SELECT 1 FROM installation)",
+                (secrets.token_hex(4),),
+            )
+            row = connection.execute("SELECT instance FROM installation").fetchone()
+            return str(row[0])
+
+    def intend(self, records: Sequence[TxtRecord], at: datetime) -> None:
+        """Writes down that the records may exist; once more with their ids, when they are known."""
+        if not records:
+            return
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO txt_records (record_name, value, comment, challenge_name,"
+                " zone_id, zone_name, record_id, intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        record.place.record_name,
+                        record.value,
+                        record.comment,
+                        record.place.challenge_name,
+                        record.place.zone_id,
+                        record.place.zone_name,
+                        record.record_id,
+                        _text(at),
+                    )
+                    for record in records
+                ],
+            )
+
+    def removed(self, records: Sequence[TxtRecord]) -> None:
+        """Writes down that the records are gone, whatever is known of their ids."""
+        if not records:
+            return
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM txt_records WHERE record_name = ? AND value = ? AND comment = ?",
+                [(each.place.record_name, each.value, each.comment) for each in records],
+            )
+
+    def leftovers(self) -> tuple[TxtRecord, ...]:
+        """The records that may still exist, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM txt_records ORDER BY rowid")
+            return tuple(_txt_record(row) for row in rows)
+
+    # ── revocations ───────────────────────────────────────────────────────────────────────────────
+
+    def request_revocation(self, revocation: PendingRevocation) -> None:
+        """Writes down what is to be revoked, unless something of the certificate is already."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO revocations (certificate, version, fingerprint, reason,"
+                " requested_at) VALUES (?, ?, ?, ?, ?)",
+                (
+                    revocation.certificate,
+                    revocation.version,
+                    revocation.fingerprint,
+                    revocation.reason,
+                    _text(revocation.requested_at),
+                ),
+            )
+
+    def pending_revocation(self, certificate: str) -> PendingRevocation | None:
+        """What is to be revoked and is not yet."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT * FROM revocations WHERE certificate = ?", (certificate,)
+            ).fetchone()
+            return _pending_revocation(row) if row else None
+
+    def revoked(self, certificate: str) -> None:
+        """Writes down that it is done."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM revocations WHERE certificate = ?", (certificate,))
+
+    # ── deploys ───────────────────────────────────────────────────────────────────────────────────
+
+    def begin_deploy(
+        self,
+        target: str,
+        fingerprint: str,
+        at: datetime,
+        *,
+        was_active: bool | None,
+        served_before: str | None,
+    ) -> int:
+        """Writes down that a deploy begins, and what was found before it; its number."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM deploys WHERE target = :target AND id <= ("
+                "SELECT id FROM deploys WHERE target = :target"
+                " ORDER BY id DESC LIMIT 1 OFFSET :kept)",
+                {"target": target, "kept": DEPLOYS_KEPT - 1},
+            )
+            return _inserted(
+                connection.execute(
+                    "INSERT INTO deploys (target, fingerprint, begun_at, was_active,"
+                    " served_before, outcome) VALUES (:target, :fingerprint, :begun_at,"
+                    " :was_active, :served_before, :outcome)",
+                    {
+                        "target": target,
+                        "fingerprint": fingerprint,
+                        "begun_at": _text(at),
+                        "was_active": was_active,
+                        "served_before": served_before,
+                        "outcome": DeployOutcome.BEGUN,
+                    },
+                )
+            )
+
+    def end_deploy(
+        self, deploy: int, outcome: DeployOutcome, at: datetime, error: Error | None
+    ) -> None:
+        """Writes down how it ended."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE deploys SET outcome = :outcome, ended_at = :ended_at, what = :what,"
+                " hint = :hint WHERE id = :id",
+                {
+                    "id": deploy,
+                    "outcome": outcome,
+                    "ended_at": _text(at),
+                    "what": error.what if error else "",
+                    "hint": error.hint if error else "",
+                },
+            )
+
+    def last_deploy(self, target: str) -> DeployRecord | None:
+        """The target's last deploy, one cut short included."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT * FROM deploys WHERE target = ? ORDER BY id DESC LIMIT 1", (target,)
+            ).fetchone()
+            return _deploy(row) if row else None
+
+    # ── history ───────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, event: Event) -> None:
+        """Adds a line to the history."""
+        with self._database.transaction() as connection:
+            number = _inserted(
+                connection.execute(
+                    "INSERT INTO events (at, kind, certificate, target, text)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (_text(event.at), event.kind, event.certificate, event.target, event.text),
+                )
+            )
+            connection.execute("DELETE FROM events WHERE id <= ?", (number - EVENTS_KEPT,))
+
+    def events(self, name: str | None, limit: int) -> tuple[Event, ...]:
+        """The last lines, newest first: of a certificate or target, or all."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM events WHERE :name IS NULL OR certificate = :name OR target = :name"
+                " ORDER BY id DESC LIMIT :limit",
+                {"name": name, "limit": limit},
+            )
+            return tuple(_event(row) for row in rows)
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    return Attempt(
+        id=row["id"],
+        certificate=row["certificate"],
+        directory_url=row["directory_url"],
+        domains=tuple(json.loads(row["domains"])),
+        begun_at=datetime.fromisoformat(row["begun_at"]),
+        outcome=AttemptOutcome(row["outcome"]),
+        ended_at=datetime.fromisoformat(row["ended_at"]) if row["ended_at"] else None,
+        what=row["what"],
+        hint=row["hint"],
+        permanent=bool(row["permanent"]),
+        retry_after=None if row["retry_after"] is None else timedelta(seconds=row["retry_after"]),
+    )
+
+
+def _txt_record(row: sqlite3.Row) -> TxtRecord:
+    return TxtRecord(
+        place=Place(
+            challenge_name=row["challenge_name"],
+            record_name=row["record_name"],
+            zone_id=row["zone_id"],
+            zone_name=row["zone_name"],
+        ),
+        value=row["value"],
+        comment=row["comment"],
+        record_id=row["record_id"],
+    )
+
+
+def _pending_revocation(row: sqlite3.Row) -> PendingRevocation:
+    return PendingRevocation(
+        certificate=row["certificate"],
+        version=row["version"],
+        fingerprint=row["fingerprint"],
+        reason=RevocationReason(row["reason"]),
+        requested_at=datetime.fromisoformat(row["requested_at"]),
+    )
+
+
+def _deploy(row: sqlite3.Row) -> DeployRecord:
+    return DeployRecord(
+        id=row["id"],
+        target=row["target"],
+        fingerprint=row["fingerprint"],
+        begun_at=datetime.fromisoformat(row["begun_at"]),
+        was_active=None if row["was_active"] is None else bool(row["was_active"]),
+        served_before=row["served_before"],
+        outcome=DeployOutcome(row["outcome"]),
+        what=row["what"],
+        hint=row["hint"],
+    )
+
+
+def _event(row: sqlite3.Row) -> Event:
+    return Event(
+        at=datetime.fromisoformat(row["at"]),
+        kind=row["kind"],
+        certificate=row["certificate"],
+        target=row["target"],
+        text=row["text"],
+    )
+
+
+def _inserted(cursor: sqlite3.Cursor) -> int:
+    return cursor.lastrowid or 0
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat()

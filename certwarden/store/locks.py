@@ -1,0 +1,55 @@
+"""One certwarden at a time: locks that the kernel lets go of when their holder dies.
+
+They are files: STATE/locks/orders, STATE/locks/target-NAME.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from certwarden import files
+from certwarden.ports import Level, Reporter
+from certwarden.store.state import explained, private_directory
+
+PATIENCE = timedelta(seconds=60)
+
+
+class FileLocks:
+    """The port `Locks` on files. `purpose` is what others are told that we do: "renew home".
+
+    Raises Busy after `patience`, and StoreError where a lock's file cannot be made.
+    """
+
+    def __init__(
+        self,
+        state_directory: Path,
+        reporter: Reporter,
+        purpose: str,
+        patience: timedelta = PATIENCE,
+    ) -> None:
+        self._state = state_directory
+        self._reporter = reporter
+        self._purpose = purpose
+        self._patience = patience
+
+    def orders(self) -> AbstractContextManager[None]:
+        """Placing orders, and whatever is written down on the way."""
+        return self._hold("orders")
+
+    def target(self, name: str) -> AbstractContextManager[None]:
+        """What is done to a target's files and its program."""
+        return self._hold(f"target-{name}")
+
+    @contextmanager
+    def _hold(self, name: str) -> Iterator[None]:
+        def tell(holder: str) -> None:
+            text = f"waiting up to {self._patience.total_seconds():.0f} s for {holder}"
+            self._reporter.event(Level.INFO, name, text)
+
+        with ExitStack() as stack:
+            with explained(f"the lock {name} cannot be taken"):
+                path = private_directory(self._state, "locks") / name
+                patience = self._patience.total_seconds()
+                stack.enter_context(files.lock(path, self._purpose, patience, tell))
+            yield

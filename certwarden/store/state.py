@@ -1,0 +1,53 @@
+"""The state directory itself: its modes, and what a failing disk means in a sentence.
+
+Knows nothing of what is kept in it.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from certwarden import files
+from certwarden.errors import StoreError
+
+STATE_MODE = 0o711  # the programs that read `live` must pass through
+PRIVATE_MODE = 0o700
+
+_FULL = "free some space on its file system"
+_NOT_OURS = "run certwarden as the user that owns the state directory"
+_HINTS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: "make its file system writable; a failing card turns read-only by itself",
+    errno.EIO: "the storage fails: save what can be read, and replace the card or disk",
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.ENOTDIR: "something else stands in its place: move it away",
+    errno.ELOOP: "something else stands in its place: move it away",
+}
+
+
+def private_directory(state_directory: Path, *parts: str) -> Path:
+    """Makes sure that STATE (0711) and the directories below it (0700) are there; the last one.
+
+    STATE itself may be a symbolic link: to a larger disk, for example. Raises OSError.
+    """
+    directory = state_directory.resolve()
+    files.make_directory(directory, STATE_MODE)
+    for part in parts:
+        directory /= part
+        files.make_directory(directory, PRIVATE_MODE)
+    return directory
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns an OSError of the block into a StoreError whose sentence begins with `what`."""
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        reason = error.strerror or type(error).__name__
+        hint = _HINTS.get(error.errno or 0, "")
+        raise StoreError(f"{what}: {reason}{where}", hint) from error

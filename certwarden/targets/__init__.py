@@ -1,0 +1,1 @@
+"""Where certificates are put to use: published, taken up, and looked at from outside."""

@@ -1,0 +1,270 @@
+"""Fixed paths: the key and certificate files that a program's own configuration names already.
+
+They become links through the target's `current`, or, where the reader cannot follow links, plain
+copies of its files. What stood there before is kept beside them. The directories are other
+people's: see `foreign`. Does not know which generation ought to be current.
+
+A pair of links changes with `current`, at once. A pair of copies cannot: `current`, on disk before
+the first byte is copied, is the journal that says what they were to become, and whoever finds them
+different puts them right.
+"""
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from certwarden import files
+from certwarden.errors import MaterialError, TargetError, clean
+from certwarden.files import Content
+from certwarden.model import GenerationFile, Pair, Secret, TargetSpec
+from certwarden.pki.certificate import MAX_CHAIN_BYTES, read_pair
+from certwarden.targets import foreign
+
+BACKUP_SUFFIX = ".before-certwarden"
+_RECORD = "placed"
+_MAX_RECORD_BYTES = 16 * 1024
+_OTHERS = 0o007
+_PAIR = [GenerationFile.PRIVKEY, GenerationFile.FULLCHAIN]  # the key comes first
+
+Contents = Mapping[GenerationFile, Content]
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """A fixed path, and the file of a generation that belongs there."""
+
+    path: Path
+    file: GenerationFile
+
+
+class FixedPaths:
+    """The fixed paths of one target. Nothing here is ever tried where there are none."""
+
+    def __init__(self, spec: TargetSpec) -> None:
+        self._spec = spec
+        paths = zip((spec.key_path, spec.certificate_path), _PAIR, strict=True)
+        self._all = tuple(
+            _Fixed(path, file) for path, file in paths if path and path != self._source(file)
+        )
+
+    def lead_to(self, generation: str, contents: Contents) -> bool:
+        """Whether all of them lead to this generation, which is current.
+
+        Where we may not look, our record of what was last placed there has to do.
+        """
+        looks = [self._is_in_place(fixed, contents[fixed.file]) for fixed in self._all]
+        if None in looks and self._read_record() != self._record(generation):
+            return False
+        return False not in looks
+
+    def place(self, generation: str, contents: Contents) -> None:
+        """Makes all of them lead to this generation, which is current; raises TargetError."""
+        if not self._all:
+            return
+        if not self.lead_to(generation, contents):
+            for fixed in self._all:
+                with self._explained(fixed.path):
+                    self._place_as_owner(fixed, contents[fixed.file])
+        if self._read_record() != self._record(generation):
+            with self._explained(self._spec.directory):
+                self._write_record(generation)
+
+    def standing(self) -> Pair | None:
+        """A pair that stands at the fixed paths and is not of ours."""
+        return self._read("")
+
+    def before(self) -> Pair | None:
+        """The pair that stood at the fixed paths before certwarden came."""
+        return self._read(BACKUP_SUFFIX)
+
+    def are_ours_to_change(self) -> bool:
+        """Whether we may write in all the directories, as far as that can be told beforehand."""
+        return all(os.access(fixed.path.parent, os.W_OK | os.X_OK) for fixed in self._all)
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────────
+
+    def _is_in_place(self, fixed: _Fixed, content: Content) -> bool | None:
+        """None where we may not look."""
+        try:
+            with foreign.opened(fixed.path.parent) as directory:
+                place = directory / fixed.path.name
+                if not self._spec.copy:
+                    return place.is_symlink() and place.readlink() == self._source(fixed.file)
+                return _read_regular(place) == content.data
+        except (PermissionError, TargetError):
+            return None
+        except OSError:
+            return False
+
+    def _read(self, suffix: str) -> Pair | None:
+        if [fixed.file for fixed in self._all] != _PAIR:
+            return None
+        pieces = []
+        for fixed in self._all:
+            try:
+                with foreign.opened(fixed.path.parent) as directory:
+                    data = _read_regular(directory / f"{fixed.path.name}{suffix}")
+            except (OSError, TargetError):
+                return None
+            if not suffix and data in self._published(fixed.file):
+                return None
+            pieces.append(data)
+        try:
+            return read_pair(Secret(pieces[0]), pieces[1])
+        except MaterialError:
+            return None
+
+    def _published(self, file: GenerationFile) -> set[bytes]:
+        """What this file holds in the generations that are still there."""
+        found = set()
+        for path in self._spec.directory.glob(f"generations/*/{file}"):
+            with contextlib.suppress(OSError):
+                found.add(files.read_file(path, MAX_CHAIN_BYTES))
+        return found
+
+    # ── placing ───────────────────────────────────────────────────────────────────────────────────
+
+    def _place_as_owner(self, fixed: _Fixed, content: Content) -> None:
+        published = self._published(fixed.file) if self._spec.copy else set()
+
+        def work() -> None:
+            with foreign.opened(fixed.path.parent) as directory:
+                _sweep(directory, fixed.path.name)
+                place = directory / fixed.path.name
+                if self._spec.copy:
+                    if _look_at(place) not in published:
+                        _keep(place, fixed.path)
+                    self._copy(place, fixed, content)
+                else:
+                    _keep(place, fixed.path)
+                    files.switch_link(place, str(self._source(fixed.file)))
+
+        identity = foreign.owner_of(fixed.path) if os.geteuid() == 0 else None
+        if identity is None or identity.uid == 0:
+            work()
+        else:
+            foreign.run_as(identity, [] if content.gid is None else [content.gid], work)
+
+    def _copy(self, place: Path, fixed: _Fixed, content: Content) -> None:
+        """What stood there keeps its owner, and, unless a group is configured, group and mode."""
+        wanted = content
+        with contextlib.suppress(FileNotFoundError):
+            found = place.lstat()
+            if stat.S_ISREG(found.st_mode):
+                wanted = replace(wanted, uid=found.st_uid)
+                if self._spec.group is None:
+                    wanted = replace(wanted, gid=found.st_gid, mode=found.st_mode & 0o666)
+        if fixed.file is GenerationFile.PRIVKEY:
+            wanted = replace(wanted, mode=wanted.mode & ~_OTHERS)
+        try:
+            files.write_file(place, wanted)
+        except PermissionError:
+            if self._spec.group is None or wanted.uid in (None, os.geteuid()):
+                raise
+            # The owner may not be kept, but the reader has been named: it is in the group.
+            files.write_file(place, replace(wanted, uid=None))
+
+    def _source(self, file: GenerationFile) -> Path:
+        return self._spec.directory / "current" / file
+
+    # ── the record ────────────────────────────────────────────────────────────────────────────────
+
+    def _record(self, generation: str) -> bytes:
+        """What to remember of a placing, for when we may no longer look (ProtectHome=)."""
+        placed = {str(fixed.file): str(fixed.path) for fixed in self._all}
+        copies_of = generation if self._spec.copy else None
+        return json.dumps({"placed": placed, "copies_of": copies_of}, sort_keys=True).encode()
+
+    def _read_record(self) -> bytes:
+        try:
+            return files.read_file(self._spec.directory / _RECORD, _MAX_RECORD_BYTES)
+        except OSError:
+            return b""
+
+    def _write_record(self, generation: str) -> None:
+        record, content = self._spec.directory / _RECORD, Content(self._record(generation))
+        owner = foreign.owner_of(record.parent) if os.geteuid() == 0 else None
+        if owner is None or owner.uid == 0:
+            files.write_file(record, content)
+        else:
+            foreign.run_as(owner, [], lambda: files.write_file(record, content))
+
+    @contextmanager
+    def _explained(self, path: Path) -> Iterator[None]:
+        """An OSError becomes a TargetError that says what to do."""
+        try:
+            yield
+        except PermissionError as error:
+            hint = f"run `sudo certwarden deploy {self._spec.certificate}`"
+            if os.geteuid() == 0:
+                hint = f"see who may write there (`namei -l {path}`), or set `copy = true`"
+            raise TargetError(f"{path} cannot be written: {error.strerror}", hint) from None
+        except OSError as error:
+            raise TargetError(
+                f"{path} cannot be put in place: {clean(error.strerror or str(error))}",
+                "correct `key` and `certificate` of the target, or set `copy = true` where the "
+                "file system has no links",
+            ) from None
+
+
+def _look_at(place: Path) -> bytes | None:
+    try:
+        return _read_regular(place)
+    except OSError:
+        return None
+
+
+def _read_regular(path: Path) -> bytes:
+    """The bytes of a file that is one: no link is followed, no pipe waited for."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("not a regular file")
+        data = file.read(MAX_CHAIN_BYTES + 1)
+    if len(data) > MAX_CHAIN_BYTES:
+        raise OSError("too long for a key or certificate")
+    return data
+
+
+def _keep(place: Path, path: Path) -> None:
+    """Keeps what stands at `place` beside it, with owner and mode, unless that was done before."""
+    backup = place.with_name(f"{place.name}{BACKUP_SUFFIX}")
+    if os.path.lexists(backup) or not os.path.lexists(place):
+        return
+    try:
+        os.link(place, backup, follow_symlinks=False)
+    except PermissionError:  # there are no hard links, or not to files of other users
+        _copy_aside(place, backup, path)
+    files.sync_directory(place.parent)
+
+
+def _copy_aside(place: Path, backup: Path, path: Path) -> None:
+    found = place.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        backup.symlink_to(place.readlink())
+        return
+    try:
+        content = Content(_read_regular(place), mode=found.st_mode & 0o666)
+    except OSError:
+        raise TargetError(
+            f"{path} cannot be kept as {path.name}{BACKUP_SUFFIX}",
+            f"move it away yourself: sudo mv {path} {path}{BACKUP_SUFFIX}",
+        ) from None
+    try:
+        files.write_file(backup, replace(content, uid=found.st_uid, gid=found.st_gid))
+    except PermissionError:
+        files.write_file(backup, replace(content, mode=content.mode & 0o600))
+
+
+def _sweep(directory: Path, name: str) -> None:
+    """Removes what a killed writer left of this file; the directory holds others' files too."""
+    leftover = re.compile(rf"{re.escape(files.TEMPORARY_PREFIX + name)}(\.before-certwarden)?-\d+")
+    for entry in directory.iterdir():
+        if leftover.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)

@@ -1,0 +1,154 @@
+"""Directories that belong to somebody else: reached without being led astray, written as their
+owner.
+
+Whoever owns a directory on the way to a file can put a symbolic link there. Root, and the daemon
+with its access to every key, must not write where such a link leads; so every step of the way is
+opened by itself, links are followed only where root or we ourselves have made them, and root takes
+on the identity of the first owner on the way before it writes anything.
+"""
+
+import json
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from certwarden.errors import TargetError
+from certwarden.targets.process import Identity
+
+_MAX_LINKS = 40
+_MAX_MESSAGE = 8192
+_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[Path]:
+    """The directory as a path that keeps leading to it, whatever its name leads to meanwhile.
+
+    Raises TargetError where a stranger's link is on the way or anybody may write to a directory on
+    it, OSError where it cannot be reached.
+    """
+    descriptor, _ = _walk(directory, until_owned=False)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def owner_of(path: Path) -> Identity:
+    """Who may put links on the way to `path`: the owner of its first part that is not root's."""
+    descriptor, found = _walk(path.parent, until_owned=True)
+    try:
+        if found.st_uid == 0:
+            found = os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
+    finally:
+        os.close(descriptor)
+    try:
+        gid = pwd.getpwuid(found.st_uid).pw_gid
+    except KeyError:
+        gid = found.st_gid
+    return Identity(found.st_uid, gid)
+
+
+def run_as(identity: Identity, groups: list[int], work: Callable[[], None]) -> None:
+    """Does the work in a child that has given root up for good; raises what it raises.
+
+    Only TargetError and OSError come back whole.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _work_and_leave(writer, identity, groups, work)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        message = stream.read(_MAX_MESSAGE)
+    _, status = os.waitpid(child, 0)
+    if not message and status != 0:
+        raise TargetError(f"the child that works as user {identity.uid} was killed")
+    if message:
+        told = json.loads(message)
+        if "errno" in told:
+            raise OSError(told["errno"], told["strerror"], told["filename"])
+        raise TargetError(told["what"], told["hint"])
+
+
+def _work_and_leave(
+    writer: int, identity: Identity, groups: list[int], work: Callable[[], None]
+) -> None:
+    """Never returns: nothing of the parent's may run on in the child."""
+    told: dict[str, object] = {}
+    try:
+        os.setgroups(groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+        work()
+    except OSError as error:
+        told = {
+            "errno": error.errno,
+            "strerror": error.strerror,
+            "filename": error.filename and os.fsdecode(error.filename),
+        }
+    except TargetError as error:
+        told = {"what": error.what, "hint": error.hint}
+    except BaseException as error:  # noqa: BLE001  # there is nobody above us to raise it to
+        told = {"what": f"unforeseen: {type(error).__name__}", "hint": "please report this"}
+    finally:
+        if told:
+            os.write(writer, json.dumps(told).encode()[:_MAX_MESSAGE])
+        os._exit(1 if told else 0)
+
+
+def _walk(directory: Path, *, until_owned: bool) -> tuple[int, os.stat_result]:
+    """Goes to the directory step by step; `until_owned`: no further than the first that is not
+    root's. The caller closes the descriptor.
+    """
+    if not directory.is_absolute():
+        raise TargetError(f"{directory} is not an absolute path")
+    to_go = list(reversed(directory.parts[1:]))
+    links = 0
+    here = os.open("/", _STEP)
+    try:
+        found = os.fstat(here)
+        while to_go and not (until_owned and found.st_uid != 0):
+            step = os.open(to_go.pop(), _STEP, dir_fd=here)
+            found = os.fstat(step)
+            if stat.S_ISLNK(found.st_mode) and not (until_owned and found.st_uid != 0):
+                links += 1
+                destination = _trusted_link(step, found, directory, links)
+                to_go += reversed([part for part in destination.parts if part != "/"])
+                if not destination.is_absolute():
+                    continue
+                step = os.open("/", _STEP)
+            os.close(here)
+            here = step
+            _refuse_if_anybody_may_write(found, directory)
+    except BaseException:
+        os.close(here)
+        raise
+    return here, found
+
+
+def _trusted_link(link: int, found: os.stat_result, directory: Path, links: int) -> PurePosixPath:
+    """Where the link leads; closes its descriptor."""
+    try:
+        if found.st_uid not in (0, os.geteuid()):
+            raise TargetError(
+                f"{directory} leads through a symbolic link of user {found.st_uid}",
+                "name the directory itself in the target's configuration",
+            )
+        if links > _MAX_LINKS:
+            raise TargetError(f"{directory} leads through too many symbolic links")
+        return PurePosixPath(os.readlink("", dir_fd=link))
+    finally:
+        os.close(link)
+
+
+def _refuse_if_anybody_may_write(found: os.stat_result, directory: Path) -> None:
+    anybody_may = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+    if stat.S_ISDIR(found.st_mode) and anybody_may:
+        raise TargetError(
+            f"anybody may write to {directory}, or to a directory on the way to it",
+            f"take that right away; `namei -m {directory}` shows where",
+        )

@@ -1,0 +1,113 @@
+"""What the hot-reload modules in running Node-REDs say about themselves: `loaded/PID.json`.
+
+Node-RED's user writes these files, and so does every flow in it: they are advice for a person's
+eyes, never proof, and are read as if an enemy had written them.
+"""
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from certwarden.errors import clean
+
+LOADED = "loaded"
+MAX_REPORT_BYTES = 4096
+MAX_REPORTS = 16
+_MAX_ENTRIES = 1000
+_NAME = re.compile(r"(?P<pid>[1-9][0-9]{0,9})\.json(\.tmp)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the module in one process says that it has loaded; `error`: why not the newest."""
+
+    pid: int
+    generation: str  # "" before the first
+    servers: int
+    error: str
+
+
+def read_reports(directory: Path) -> tuple[Report, ...]:
+    """The reports of living processes, the newest first; unreadable ones are left out.
+
+    Where none seems to live, those of all: a process in a container counts its own numbers.
+    """
+    entries = [entry for entry in _entries(directory) if entry.name.endswith(".json")]
+    living = [entry for entry in entries if _is_alive(_pid(entry))]
+    newest = sorted(living or entries, key=_age)[:MAX_REPORTS]
+    return tuple(report for entry in newest if (report := _read(entry)) is not None)
+
+
+def forget_the_dead(directory: Path) -> None:
+    """Removes the reports of processes that are no more; a module in a container writes anew."""
+    for entry in _entries(directory):
+        if not _is_alive(_pid(entry)):
+            with contextlib.suppress(OSError):
+                Path(entry.path).unlink()
+
+
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry, _ in zip(entries, range(_MAX_ENTRIES), strict=False):
+                if _NAME.fullmatch(entry.name):
+                    yield entry
+    except OSError:
+        return
+
+
+def _age(entry: os.DirEntry[str]) -> float:
+    try:
+        return -entry.stat(follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _pid(entry: os.DirEntry[str]) -> int:
+    return int(entry.name.partition(".")[0])
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read(entry: os.DirEntry[str]) -> Report | None:
+    try:
+        found = json.loads(_read_regular(entry.path))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return Report(
+        pid=_pid(entry),
+        generation=_text(found.get("generation"), 20),
+        servers=found["servers"] if type(found.get("servers")) is int else 0,
+        error=_text(found.get("error"), 300),
+    )
+
+
+def _read_regular(path: str) -> bytes:
+    """The file's bytes, if it is a file: never through a link, never waiting for a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REPORT_BYTES:
+            raise ValueError("not a report")
+        return os.read(descriptor, MAX_REPORT_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _text(value: object, limit: int) -> str:
+    return clean(value, limit) if isinstance(value, str) else ""

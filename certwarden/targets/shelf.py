@@ -1,0 +1,260 @@
+"""A target's generations on disk: what its program reads, whole or not at all.
+
+    DIRECTORY/generations/0001/…            the files that this kind of program reads
+    DIRECTORY/current -> generations/0001   replaced by one rename
+    DIRECTORY/good -> generations/0001      the last one that was seen in use
+    DIRECTORY/loaded/                       where Node-RED's module reports (see node_red.reports)
+    DIRECTORY/placed                        what was last placed at the fixed paths (see fixed)
+
+Decides nothing: what is published, confirmed or put back is the lifecycle's business. The caller
+holds the target's lock.
+"""
+
+import contextlib
+import errno
+import grp
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from certwarden import files
+from certwarden.errors import MaterialError, TargetError, clean
+from certwarden.files import Content
+from certwarden.model import GenerationFile, Installed, Pair, Secret, TargetSpec
+from certwarden.pki.certificate import MAX_CHAIN_BYTES, PLACEHOLDER_ISSUER, read_pair
+from certwarden.targets import foreign
+from certwarden.targets.fixed import FixedPaths
+from certwarden.targets.node_red.reports import LOADED, forget_the_dead
+
+KEPT_GENERATIONS = 2
+DIRECTORY_MODE = 0o750
+LOADED_MODE = 0o770
+CERTIFICATE_MODE = 0o644
+
+_GENERATIONS = "generations"
+_CURRENT = "current"
+_GOOD = "good"
+_NAME = re.compile(r"[0-9]{4,}", re.ASCII)
+_DESTINATION = re.compile(rf"{_GENERATIONS}/(?P<name>[0-9]{{4,}})", re.ASCII)
+_NO_LINK = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_WITH_KEY = {GenerationFile.PRIVKEY, GenerationFile.COMBINED}
+
+
+class GenerationShelf:
+    """The generations of one target, in `spec.directory`, and its fixed paths."""
+
+    def __init__(self, spec: TargetSpec) -> None:
+        self._spec = spec
+        self._directory = spec.directory
+        self._generations = spec.directory / _GENERATIONS
+        self._fixed = FixedPaths(spec)
+
+    def installed(self) -> Installed | None:
+        """What is current, whole, readable to whom it should be, and where the fixed paths lead."""
+        with self._explained("read"):
+            name = self._destination(_CURRENT)
+            pair = self._load(name) if name else None
+            if not name or not pair or not self._fixed.lead_to(name, self._contents(pair)):
+                return None
+            return _installed(name, pair)
+
+    def publish(self, pair: Pair, *, is_placeholder: bool = False) -> Installed:
+        """Makes the pair a generation, and current; then makes the fixed paths lead to it.
+
+        Where that last step is not ours to take, the error says who can; what was published stands.
+        """
+        with self._explained("written"):
+            self._prepare()
+            # Links are made while they show what stood there: a reader never finds half of each.
+            if not self._spec.copy and self._fixed.are_ours_to_change():
+                standing = self._fixed.standing()
+                if standing:
+                    self._shelve(standing)
+            name = self._shelve(pair)
+            self._prune()
+        return Installed(int(name), pair.certificate, is_placeholder=is_placeholder)
+
+    def repair(self) -> None:
+        """Makes the fixed paths lead to what is current, if it is whole.
+
+        For the start of a pass (a power cut may have come between two copies), and for root, who
+        may write where we may not.
+        """
+        with self._explained("read"):
+            name = self._destination(_CURRENT)
+            pair = self._load(name) if name else None
+            if name and pair:
+                self._fixed.place(name, self._contents(pair))
+
+    def confirm(self, number: int) -> None:
+        """The generation was seen in use: from now on it is the last good one.
+
+        A placeholder never is.
+        """
+        name = f"{number:04d}"
+        with self._explained("written"):
+            pair = self._load(name)
+            if pair is None:
+                raise TargetError(f"generation {name} of {self._spec.name} is gone or not whole")
+            if not _is_placeholder(pair) and self._destination(_GOOD) != name:
+                files.switch_link(self._directory / _GOOD, f"{_GENERATIONS}/{name}")
+
+    def last_good(self) -> Pair | None:
+        """The last good generation's pair, else the one that stood at the fixed paths before."""
+        with self._explained("read"):
+            name = self._destination(_GOOD)
+            if name:
+                return self._load(name)
+            return self._fixed.before() or self._fixed.standing()
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────
+
+    def _destination(self, link: str) -> str:
+        """The name of the generation that a link of ours leads to, or ""."""
+        try:
+            found = _DESTINATION.fullmatch(str((self._directory / link).readlink()))
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return ""
+            raise
+        return found["name"] if found else ""
+
+    def _load(self, name: str) -> Pair | None:
+        """The generation's pair, if every file of it is there, in step, and of the right mode."""
+        directory = self._generations / name
+        try:
+            key = files.read_file(directory / GenerationFile.PRIVKEY, MAX_CHAIN_BYTES)
+            chain = files.read_file(directory / GenerationFile.FULLCHAIN, MAX_CHAIN_BYTES)
+            pair = read_pair(Secret(key), chain)
+            wanted = self._contents(pair)
+            is_whole = all(_holds(directory / file, wanted[file]) for file in self._spec.kind.files)
+        except PermissionError:
+            raise
+        except (OSError, MaterialError, TargetError):
+            return None
+        return pair if is_whole else None
+
+    def _contents(self, pair: Pair) -> dict[GenerationFile, Content]:
+        """What each file holds, and who may read it; raises TargetError if there is no such group.
+
+        The key is readable to the target's group, the certificates to whoever gets this far.
+        """
+        gid = self._gid()
+        fullchain, key = b"".join(pair.chain_pem), pair.key_pem.reveal()
+        data = {
+            GenerationFile.PRIVKEY: key,
+            GenerationFile.FULLCHAIN: fullchain,
+            GenerationFile.CERT: pair.chain_pem[0],
+            GenerationFile.CHAIN: b"".join(pair.chain_pem[1:]),
+            GenerationFile.COMBINED: fullchain + key,
+        }
+        return {
+            file: Content(
+                held, mode=self._spec.mode if file in _WITH_KEY else CERTIFICATE_MODE, gid=gid
+            )
+            for file, held in data.items()
+        }
+
+    def _gid(self) -> int | None:
+        if self._spec.group is None:
+            return None
+        try:
+            return grp.getgrnam(self._spec.group).gr_gid
+        except KeyError:
+            raise TargetError(
+                f"there is no group {clean(self._spec.group)}, which {self._spec.name} names",
+                f"make it: sudo groupadd --system {clean(self._spec.group)}",
+            ) from None
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────
+
+    def _prepare(self) -> None:
+        gid = self._gid()
+        with contextlib.suppress(FileNotFoundError), foreign.opened(self._directory):
+            pass  # nobody can have led us elsewhere
+        files.make_directory(self._directory, DIRECTORY_MODE, gid)
+        owner = self._directory.stat().st_uid
+        if owner != os.geteuid():
+            raise TargetError(
+                f"{self._directory} belongs to user {owner}, not to certwarden",
+                "name a directory of certwarden's own as the target's `directory`",
+            )
+        files.make_directory(self._generations, DIRECTORY_MODE, gid)
+        if self._spec.kind.can_reload_hot:
+            files.make_directory(self._directory / LOADED, LOADED_MODE, gid)
+            forget_the_dead(self._directory / LOADED)
+        files.sweep_temporaries(self._directory)
+        files.sweep_temporaries(self._generations)
+
+    def _shelve(self, pair: Pair) -> str:
+        """The pair as the next generation, current, with the fixed paths leading to it."""
+        taken = [int(name) for name in self._names()]
+        taken += [int(name) for link in (_CURRENT, _GOOD) if (name := self._destination(link))]
+        name = f"{max(taken, default=0) + 1:04d}"
+        contents = self._contents(pair)
+        files.write_directory(
+            self._generations / name,
+            {str(file): contents[file] for file in self._spec.kind.files},
+            DIRECTORY_MODE,
+            self._gid(),
+        )
+        files.switch_link(self._directory / _CURRENT, f"{_GENERATIONS}/{name}")
+        self._fixed.place(name, contents)
+        return name
+
+    def _names(self) -> list[str]:
+        """Of all generations that are there, oldest first."""
+        names = (entry.name for entry in self._generations.iterdir())
+        return sorted(filter(_NAME.fullmatch, names), key=int)
+
+    def _prune(self) -> None:
+        kept = {*self._names()[-KEPT_GENERATIONS:]}
+        kept |= {self._destination(_CURRENT), self._destination(_GOOD)}
+        for name in self._names():
+            if name not in kept:
+                with contextlib.suppress(OSError):  # the next publication tries again
+                    files.remove_tree(self._generations / name)
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        """An OSError becomes a TargetError that says what to do."""
+        try:
+            yield
+        except PermissionError as error:
+            hint = f"see who may do so: `namei -l {self._directory}`"
+            if self._spec.group is not None and verb == "written":
+                hint = (
+                    f"certwarden's user must own it and be in the group {clean(self._spec.group)}: "
+                    f"sudo usermod -aG {clean(self._spec.group)} certwarden"
+                )
+            raise TargetError(
+                f"{self._directory} cannot be {verb}: {error.strerror}", hint
+            ) from None
+        except OSError as error:
+            raise TargetError(
+                f"{self._directory} cannot be {verb}: {clean(error.strerror or str(error))}",
+                "free some room there" if error.errno in _NO_ROOM else "look at the directory",
+            ) from None
+
+
+def _installed(name: str, pair: Pair) -> Installed:
+    return Installed(int(name), pair.certificate, is_placeholder=_is_placeholder(pair))
+
+
+def _is_placeholder(pair: Pair) -> bool:
+    """No CA bears this name; one certificate alone is all that a placeholder has."""
+    return len(pair.chain_pem) == 1 and pair.certificate.issuer == PLACEHOLDER_ISSUER
+
+
+def _holds(path: Path, wanted: Content) -> bool:
+    found = path.lstat()
+    return (
+        stat.S_ISREG(found.st_mode)
+        and stat.S_IMODE(found.st_mode) == wanted.mode
+        and (wanted.gid is None or found.st_gid == wanted.gid)
+        and files.read_file(path, 2 * MAX_CHAIN_BYTES) == wanted.data
+    )

@@ -1,0 +1,376 @@
+"""What the ports of the store promise, held against the real store and against its fakes."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certwarden.errors import Busy, Error, MaterialError
+from certwarden.model import (
+    Account,
+    AttemptOutcome,
+    Chains,
+    DeployOutcome,
+    PendingRevocation,
+    RevocationReason,
+)
+from certwarden.ports import (
+    Accounts,
+    Attempts,
+    Certificates,
+    Deploys,
+    History,
+    Locks,
+    Revocations,
+    TxtJournal,
+)
+from certwarden.store.accounts import AccountStore
+from certwarden.store.certificates import CertificateStore
+from certwarden.store.ledger import Ledger
+from certwarden.store.locks import FileLocks
+from tests.builders import (
+    DIRECTORY,
+    DOMAINS,
+    NOW,
+    a_chain_pem,
+    a_draft,
+    a_key,
+    a_txt_record,
+    an_account,
+    an_event,
+    chains_for,
+)
+from tests.fakes_store import (
+    FakeAccounts,
+    FakeCertificates,
+    FakeLedger,
+    FakeLocks,
+    RecordingReporter,
+)
+
+BOTH = ("fake", "real")
+
+
+@pytest.fixture(params=BOTH)
+def certificates(request: pytest.FixtureRequest, tmp_path: Path) -> Certificates:
+    return FakeCertificates() if request.param == "fake" else CertificateStore(tmp_path / "state")
+
+
+@pytest.fixture(params=BOTH)
+def accounts(request: pytest.FixtureRequest, tmp_path: Path) -> Accounts:
+    return FakeAccounts() if request.param == "fake" else AccountStore(tmp_path / "state")
+
+
+@pytest.fixture(params=BOTH)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FakeLedger | Ledger]:
+    if request.param == "fake":
+        yield FakeLedger()
+        return
+    real = Ledger(tmp_path / "state" / "certwarden.db")
+    yield real
+    real.close()
+
+
+@pytest.fixture
+def attempts(ledger: FakeLedger | Ledger) -> Attempts:
+    return ledger
+
+
+@pytest.fixture
+def journal(ledger: FakeLedger | Ledger) -> TxtJournal:
+    return ledger
+
+
+@pytest.fixture
+def revocations(ledger: FakeLedger | Ledger) -> Revocations:
+    return ledger
+
+
+@pytest.fixture
+def deploys(ledger: FakeLedger | Ledger) -> Deploys:
+    return ledger
+
+
+@pytest.fixture
+def history(ledger: FakeLedger | Ledger) -> History:
+    return ledger
+
+
+class TestCertificates:
+    def test_nothing_before_the_first(self, certificates: Certificates) -> None:
+        """Before the first certificate there is neither a version nor a draft."""
+        assert certificates.load("home") is None
+        assert certificates.load_draft("home") is None
+
+    def test_commit_is_loaded(self, certificates: Certificates) -> None:
+        """What was committed is what is loaded, with everything about the order."""
+        draft = a_draft(profile="tlsserver", order_url="https://acme.example/order/1")
+        stored = certificates.commit(draft, chains_for(draft), NOW)
+        assert certificates.load("home") == stored
+        assert stored.version == 1
+        assert stored.domains == DOMAINS
+        assert stored.profile == "tlsserver"
+        assert stored.directory_url == DIRECTORY
+        assert stored.obtained_at == NOW
+        assert stored.pair.key_pem == draft.key_pem
+
+    def test_newest_version_counts(self, certificates: Certificates) -> None:
+        """Each commit makes a version with a higher number, and that is the one loaded."""
+        for number in (1, 2, 3):
+            draft = a_draft()
+            stored = certificates.commit(draft, chains_for(draft), NOW)
+            assert stored.version == number
+            assert certificates.load("home") == stored
+
+    def test_older_versions_are_kept(self, certificates: Certificates) -> None:
+        """An older version can still be had by its number; one that never was cannot."""
+        old = a_draft()
+        first = certificates.commit(old, chains_for(old), NOW)
+        draft = a_draft()
+        second = certificates.commit(draft, chains_for(draft), NOW)
+        assert certificates.load_version("home", 1) == first
+        assert certificates.load_version("home", 2) == second
+        assert certificates.load_version("home", 3) is None
+        assert certificates.load_version("garden", 1) is None
+
+    def test_names_do_not_mix(self, certificates: Certificates) -> None:
+        """Certificates and drafts of one name are nothing to another."""
+        draft = a_draft("home")
+        certificates.save_draft(draft)
+        certificates.commit(a := a_draft("garden"), chains_for(a), NOW)
+        assert certificates.load("home") is None
+        assert certificates.load_draft("home") == draft
+        assert certificates.load_draft("garden") is None
+
+    def test_draft_is_replaced(self, certificates: Certificates) -> None:
+        """A draft gets its order's URL later, and may be replaced by one with another key."""
+        for draft in (
+            first := a_draft(),
+            a_draft(order_url="https://acme.example/order/1"),
+            first,
+        ):
+            certificates.save_draft(draft)
+            assert certificates.load_draft("home") == draft
+
+    def test_draft_is_forgotten(self, certificates: Certificates) -> None:
+        """Discarding forgets the draft, and discarding nothing is no error."""
+        certificates.discard_draft("home")
+        certificates.save_draft(a_draft())
+        certificates.discard_draft("home")
+        assert certificates.load_draft("home") is None
+
+    def test_commit_forgets_the_draft(self, certificates: Certificates) -> None:
+        """A draft whose certificate has arrived is not taken up again."""
+        draft = a_draft()
+        certificates.save_draft(draft)
+        certificates.commit(draft, chains_for(draft), NOW)
+        assert certificates.load_draft("home") is None
+
+    @pytest.mark.parametrize("wrong", ["key", "names", "expired", "future", "garbage"])
+    def test_wrong_chain_is_refused(self, certificates: Certificates, wrong: str) -> None:
+        """A chain that is not what was ordered changes nothing, and the draft stays."""
+        old = a_draft()
+        before = certificates.commit(old, chains_for(old), NOW)
+        draft = a_draft()
+        certificates.save_draft(draft)
+        chains = {
+            "key": Chains(a_chain_pem(a_key())),
+            "names": chains_for(draft, domains=["example.org"]),
+            "expired": chains_for(draft, days=1, now=NOW - timedelta(days=2)),
+            "future": chains_for(draft, now=NOW + timedelta(days=1)),
+            "garbage": Chains(b"<html>502 Bad Gateway</html>"),
+        }[wrong]
+        with pytest.raises(MaterialError):
+            certificates.commit(draft, chains, NOW)
+        assert certificates.load("home") == before
+        assert certificates.load_draft("home") == draft
+
+    def test_free_bytes(self, certificates: Certificates) -> None:
+        """The room can be asked for before there is anything."""
+        assert certificates.free_bytes() > 0
+
+
+class TestAccounts:
+    def test_nothing_before_the_first(self, accounts: Accounts) -> None:
+        """A directory without an account has none."""
+        assert accounts.load(DIRECTORY) is None
+
+    def test_key_first_then_url(self, accounts: Accounts) -> None:
+        """The key is saved before registration, the URL after it; each directory has its own."""
+        account = an_account()
+        accounts.save(account)
+        assert accounts.load(DIRECTORY) == account
+        registered = Account(DIRECTORY, account.key_pem, "https://acme.example/account/1")
+        accounts.save(registered)
+        other = an_account("https://acme.example/other", "https://acme.example/account/2")
+        accounts.save(other)
+        assert accounts.load(DIRECTORY) == registered
+        assert accounts.load("https://acme.example/other") == other
+
+    def test_another_key(self, accounts: Accounts) -> None:
+        """A new key replaces the old one together with its URL."""
+        accounts.save(an_account(url="https://acme.example/account/1"))
+        account = an_account()
+        accounts.save(account)
+        assert accounts.load(DIRECTORY) == account
+
+
+class TestAttempts:
+    def test_failures_since_the_last_success(self, attempts: Attempts) -> None:
+        """Failures count, newest first, until the next success of the same certificate."""
+        refused = Error("refused", "look", permanent=True, retry_after=timedelta(minutes=2))
+        _attempt(attempts, "home", Error("old"))
+        _attempt(attempts, "home", None)
+        _attempt(attempts, "home", Error("first"))
+        _attempt(attempts, "garden", None)
+        number = _attempt(attempts, "home", refused)
+        newest, oldest = attempts.failures("home")
+        assert (newest.what, oldest.what) == ("refused", "first")
+        assert newest.id == number
+        assert (newest.hint, newest.permanent, newest.retry_after) == (
+            "look",
+            True,
+            timedelta(minutes=2),
+        )
+        assert (newest.certificate, newest.directory_url, newest.domains) == (
+            "home",
+            DIRECTORY,
+            DOMAINS,
+        )
+        assert (newest.begun_at, newest.ended_at) == (NOW, NOW + timedelta(seconds=3))
+        assert newest.outcome is AttemptOutcome.FAILED
+        assert attempts.failures("garden") == ()
+
+    def test_cut_short_is_no_failure(self, attempts: Attempts) -> None:
+        """An attempt that never ended neither counts as a failure nor wipes the ones before it."""
+        _attempt(attempts, "home", Error("first"))
+        attempts.begin_attempt("home", DIRECTORY, DOMAINS, NOW)
+        assert [each.what for each in attempts.failures("home")] == ["first"]
+
+
+class TestTxtJournal:
+    def test_instance_stays(self, journal: TxtJournal) -> None:
+        """The installation's id is eight hexadecimal digits, the same each time."""
+        assert len(bytes.fromhex(journal.instance())) == 4
+        assert journal.instance() == journal.instance()
+
+    def test_intended_until_removed(self, journal: TxtJournal) -> None:
+        """What was intended may exist until it is removed, and takes on its id in between."""
+        apex, wildcard = a_txt_record("a" * 43), a_txt_record("b" * 43)
+        journal.intend([apex, wildcard], NOW)
+        assert set(journal.leftovers()) == {apex, wildcard}
+        made = a_txt_record("a" * 43, record_id="0123")
+        journal.intend([made], NOW)
+        assert set(journal.leftovers()) == {made, wildcard}
+        journal.removed([apex])
+        assert journal.leftovers() == (wildcard,)
+        journal.removed([wildcard, wildcard])
+        journal.removed([])
+        assert journal.leftovers() == ()
+
+
+class TestRevocations:
+    def test_pending_until_done(self, revocations: Revocations) -> None:
+        """The first request stands until it is done; other certificates have none."""
+        first = PendingRevocation("home", 3, "ab", RevocationReason.KEY_COMPROMISE, NOW)
+        second = PendingRevocation("home", 4, "cd", RevocationReason.SUPERSEDED, NOW)
+        revocations.request_revocation(first)
+        revocations.request_revocation(second)
+        assert revocations.pending_revocation("home") == first
+        assert revocations.pending_revocation("garden") is None
+        revocations.revoked("home")
+        revocations.revoked("home")
+        assert revocations.pending_revocation("home") is None
+        revocations.request_revocation(second)
+        assert revocations.pending_revocation("home") == second
+
+
+class TestDeploys:
+    def test_last_deploy(self, deploys: Deploys) -> None:
+        """The last deploy of a target is known once it begins, with what was found before."""
+        assert deploys.last_deploy("node-red") is None
+        for target in ("node-red", "nginx"):
+            deploys.begin_deploy(target, "00", NOW, was_active=None, served_before=None)
+        number = deploys.begin_deploy("node-red", "ab", NOW, was_active=True, served_before="cd")
+        begun = deploys.last_deploy("node-red")
+        assert begun is not None
+        assert begun.outcome is DeployOutcome.BEGUN
+        assert (begun.id, begun.fingerprint, begun.begun_at) == (number, "ab", NOW)
+        assert (begun.was_active, begun.served_before) == (True, "cd")
+        deploys.end_deploy(number, DeployOutcome.FAILED, NOW, Error("not served", "look"))
+        ended = deploys.last_deploy("node-red")
+        assert ended is not None
+        assert (ended.outcome, ended.what, ended.hint) == (
+            DeployOutcome.FAILED,
+            "not served",
+            "look",
+        )
+        other = deploys.last_deploy("nginx")
+        assert other is not None
+        assert (other.was_active, other.served_before) == (None, None)
+
+    def test_inactive_is_not_unknown(self, deploys: Deploys) -> None:
+        """A unit that was down is told from one that nobody could ask about."""
+        deploys.begin_deploy("node-red", "ab", NOW, was_active=False, served_before=None)
+        record = deploys.last_deploy("node-red")
+        assert record is not None
+        assert record.was_active is False
+
+
+class TestHistory:
+    def test_newest_first(self, history: History) -> None:
+        """Events come newest first, of all, of a certificate or of a target, up to the limit."""
+        events = (
+            an_event("obtained", at=NOW),
+            an_event("deployed", target="node-red", at=NOW + timedelta(seconds=1)),
+            an_event("obtained", certificate="garden", at=NOW + timedelta(seconds=2)),
+            an_event("deployed", certificate=None, target="node-red", at=NOW),
+        )
+        for event in events:
+            history.record(event)
+        first, second, third, fourth = events
+        assert history.events(None, 10) == (fourth, third, second, first)
+        assert history.events(None, 2) == (fourth, third)
+        assert history.events("home", 10) == (second, first)
+        assert history.events("node-red", 10) == (fourth, second)
+        assert history.events("nothing", 10) == ()
+
+
+class TestLocks:
+    @pytest.fixture(params=BOTH)
+    def locks(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Locks]:
+        """Locks of ours, while somebody else holds the one on the target `nginx`."""
+        if request.param == "fake":
+            yield FakeLocks("target-nginx")
+            return
+        reporter = RecordingReporter()
+        with FileLocks(tmp_path, reporter, "deploy nginx").target("nginx"):
+            yield FileLocks(tmp_path, reporter, "renew", timedelta(0))
+
+    def test_different_locks_do_not_wait(self, locks: Locks) -> None:
+        """Orders and each target are locked apart, one after the other as often as wanted."""
+        for _ in range(2):
+            with locks.orders(), locks.target("node-red"):
+                pass
+
+    def test_held_by_another(self, locks: Locks) -> None:
+        """A lock held by another process is Busy in the end, and then says who holds it."""
+        with (
+            pytest.raises(Busy, match=r"target-nginx is held by process \d+"),
+            locks.target("nginx"),
+        ):
+            pass
+
+    def test_let_go_after_an_error(self, locks: Locks) -> None:
+        """An error inside lets go of the lock and is passed on."""
+        with pytest.raises(ZeroDivisionError), locks.orders():
+            raise ZeroDivisionError
+        with locks.orders():
+            pass
+
+
+def _attempt(attempts: Attempts, certificate: str, error: Error | None) -> int:
+    number = attempts.begin_attempt(certificate, DIRECTORY, DOMAINS, NOW)
+    attempts.end_attempt(number, NOW + timedelta(seconds=3), error)
+    return number

@@ -1,0 +1,123 @@
+"""A target without disk, systemd or network: a shelf, the program that reads it, and a look at it.
+
+The three belong together: `FakeReloader` is the program, it takes up what stands on the `FakeShelf`
+when it is reloaded, and `FakeProbe` sees what it serves. `tests/contract/test_targets.py` holds the
+fakes to the same promises as the real neighbours.
+
+    shelf = FakeShelf()
+    program = FakeReloader(shelf)
+    probe = FakeProbe(program)
+"""
+
+from dataclasses import dataclass
+
+from certwarden.errors import TargetError
+from certwarden.model import Installed, NoHandshake, Pair, Seen, Served, Unreachable
+
+
+@dataclass(frozen=True)
+class FakeGeneration:
+    """What `publish` was given, under its number."""
+
+    number: int
+    pair: Pair
+    is_placeholder: bool
+
+
+class FakeShelf:
+    """Generations in memory. `standing` is the pair found at the fixed paths before the first."""
+
+    def __init__(self, standing: Pair | None = None) -> None:
+        self.standing = standing
+        self.generations: list[FakeGeneration] = []  # all that were ever published, oldest first
+        self.good: FakeGeneration | None = None
+        self.is_broken = False  # somebody overwrote one of the files: repaired by the next publish
+        self.publish_error: TargetError | None = None  # raised by `publish`, which changes nothing
+
+    @property
+    def current(self) -> FakeGeneration | None:
+        """The generation that the program would read now."""
+        return self.generations[-1] if self.generations and not self.is_broken else None
+
+    def installed(self) -> Installed | None:
+        current = self.current
+        return _as_installed(current) if current else None
+
+    def publish(self, pair: Pair, *, is_placeholder: bool = False) -> Installed:
+        if self.publish_error:
+            raise self.publish_error
+        generation = FakeGeneration(len(self.generations) + 1, pair, is_placeholder)
+        self.generations.append(generation)
+        self.is_broken = False
+        return _as_installed(generation)
+
+    def confirm(self, number: int) -> None:
+        if not 1 <= number <= len(self.generations):
+            raise TargetError(f"there is no generation {number:04d}")
+        generation = self.generations[number - 1]
+        if not generation.is_placeholder:
+            self.good = generation
+
+    def last_good(self) -> Pair | None:
+        return self.good.pair if self.good else self.standing
+
+
+class FakeReloader:
+    """The target's program. It serves what it has loaded for as long as it is `running`.
+
+    `is_unit` says whether there is a unit to ask. `is_deaf` keeps the old pair through a reload;
+    `dies_of` are fingerprints that the program cannot start with; `reload_error` is raised by
+    `reload`, which then changes nothing.
+    """
+
+    def __init__(self, shelf: FakeShelf, *, is_unit: bool = True, is_running: bool = True) -> None:
+        self.shelf = shelf
+        self.is_unit = is_unit
+        self.is_running = is_running
+        self.is_deaf = False
+        self.dies_of: set[str] = set()
+        self.reload_error: TargetError | None = None
+        self.says = ""
+        self.reloads = 0
+        self.loaded: Pair | None = None
+
+    def is_active(self) -> bool | None:
+        return self.is_running if self.is_unit else None
+
+    def reload(self) -> None:
+        self.reloads += 1
+        if self.reload_error:
+            raise self.reload_error
+        current = self.shelf.current
+        if self.is_deaf or current is None:
+            return
+        self.loaded = current.pair
+        self.is_running = current.pair.certificate.fingerprint not in self.dies_of
+
+    def complaint(self) -> str:
+        return self.says
+
+
+class FakeProbe:
+    """Sees what the program serves; `overrides` are answered first, one for each look."""
+
+    def __init__(self, program: FakeReloader) -> None:
+        self.program = program
+        self.overrides: list[Seen] = []
+        self.looks = 0
+
+    def look(self) -> Seen:
+        self.looks += 1
+        if self.overrides:
+            return self.overrides.pop(0)
+        if not self.program.is_running:
+            return Unreachable("nobody answers")
+        if self.program.loaded is None:
+            return NoHandshake("there is no certificate")
+        return Served(self.program.loaded.certificate)
+
+
+def _as_installed(generation: FakeGeneration) -> Installed:
+    return Installed(
+        generation.number, generation.pair.certificate, is_placeholder=generation.is_placeholder
+    )

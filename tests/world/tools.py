@@ -1,0 +1,297 @@
+"""Fetches the programs that the world is made of into a folder of the project's.
+
+Owns versions, where each thing lies, and that a fetch is whole or not there. Installs nothing into
+the system: Debian's packages are unpacked, npm's go into folders of their own. Where they come from
+is what this machine's apt and npm are set up for; no address stands here.
+"""
+
+import contextlib
+import fcntl
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# What is fetched, in one table. Pebble is whatever the first of the suites holds.
+PEBBLE_SUITES = ("forky", "sid")
+NODE = {18: "18.20.8", 22: "22.23.3"}
+NODE_RED = {"4.1": "4.1.15", "5.0": "5.0.7"}
+
+_PROJECT = Path(__file__).resolve().parents[2]
+_NODE_MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
+_SUITE_ALIASES = frozenset({"stable", "oldstable", "testing", "unstable", "sid"})
+
+
+class Missing(RuntimeError):
+    """Something is needed that may not be installed from here; the message says how to get it."""
+
+
+def folder() -> Path:
+    """Where everything is kept: `$CERTWARDEN_WORLD`, else `.world` in the project."""
+    chosen = os.environ.get("CERTWARDEN_WORLD")
+    return Path(chosen).resolve() if chosen else _PROJECT / ".world"
+
+
+def pebble() -> Path:
+    """The Pebble program, from Debian's newer suites if they run here, else from this machine's."""
+    program = folder() / "pebble" / "usr" / "bin" / "pebble"
+    _once("pebble", program, _fetch_pebble)
+    return program
+
+
+def node(major: int) -> Path:
+    """A Node.js program of this major version: the system's if it matches, else npm's."""
+    system = shutil.which("node")
+    if system and _output([system, "--version"]).startswith(f"v{major}."):
+        return Path(system)
+    if major not in NODE:
+        message = f"Node.js {major} is not installed here: install it as `node`."
+        raise Missing(message)
+    machine = _NODE_MACHINES.get(platform.machine())
+    if machine is None or sys.maxsize < 2**32:
+        message = (
+            f"npm has no Node.js {major} for this kind of machine ({platform.machine()}): "
+            f"install one as `node`, for example by `sudo apt install nodejs`."
+        )
+        raise Missing(message)
+    package = f"node-linux-{machine}"
+    name = f"node-{NODE[major]}"
+    program = folder() / name / "node_modules" / package / "bin" / "node"
+    _once(name, program, lambda into: _npm(into, f"{package}@{NODE[major]}"))
+    return program
+
+
+def node_red(version: str) -> Path:
+    """The `red.js` of this Node-RED version (`4.1` or `5.0`)."""
+    exact = NODE_RED[version]
+    name = f"node-red-{exact}"
+    program = folder() / name / "node_modules" / "node-red" / "red.js"
+    _once(name, program, lambda into: _npm(into, f"node-red@{exact}"))
+    return program
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _output(command: Sequence[str | Path]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def _need(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        message = f"The system package {package} is missing: run `sudo apt install {package}`."
+        raise Missing(message)
+    return found
+
+
+# ── whole or not at all ───────────────────────────────────────────────────────────────────────────
+
+
+def _once(name: str, proof: Path, fetch: Callable[[Path], None]) -> None:
+    """Make `folder()/name` by `fetch` into a directory beside it, unless `proof` is there."""
+    if proof.exists():
+        return
+    with _locked():
+        # Another process may have fetched it while this one waited.
+        if proof.exists():
+            return
+        _say(f"fetching {name}")
+        target = folder() / name
+        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder()))
+        try:
+            made = scratch / name
+            made.mkdir()
+            fetch(made)
+            if not (made / proof.relative_to(target)).exists():
+                message = f"{name} was fetched but holds no {proof.relative_to(target)}."
+                raise Missing(message)
+            if target.exists():
+                target.rename(scratch / "old")
+            made.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # What an interrupted fetch has left behind; nobody else fetches while we hold the lock.
+        for left in folder().glob(".*-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _run(command: Sequence[str | Path], *, cwd: Path) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        said = " / ".join(lines[-3:])
+        message = f"{Path(command[0]).name} failed ({done.returncode}): {said}"
+        raise Missing(message)
+
+
+# ── npm ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _npm(into: Path, package: str) -> None:
+    npm = _need("npm", "npm")
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    _run([npm, "install", *options, "--prefix", into, package], cwd=into)
+
+
+# ── Debian ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One archive of this machine's apt sources that holds its release's main section."""
+
+    uri: str
+    suite: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    def stanza(self, suite: str) -> str:
+        """The source for another suite of the same archive, in deb822 form."""
+        fields = [("Types", "deb"), ("URIs", self.uri), ("Suites", suite), ("Components", "main")]
+        return "".join(f"{name}: {value}\n" for name, value in [*fields, *self.options])
+
+
+def _fetch_pebble(into: Path) -> None:
+    for program, package in (("apt-get", "apt"), ("dpkg", "dpkg")):
+        _need(program, package)
+    sources = apt_sources(Path("/etc/apt"), _codename())
+    if not sources:
+        message = "apt has no source with this release's main section: add one and try again."
+        raise Missing(message)
+    failures = []
+    for suite in (*PEBBLE_SUITES, _codename()):
+        try:
+            _unpack_from(into, suite, sources)
+        except Missing as failure:
+            failures.append(f"{suite}: {failure}")
+        else:
+            return
+    message = "Pebble could not be had from Debian: " + "; ".join(failures)
+    raise Missing(message)
+
+
+def _unpack_from(into: Path, suite: str, sources: Sequence[_Source]) -> None:
+    """Download Pebble's package of a suite with an apt state of our own, and unpack it."""
+    with tempfile.TemporaryDirectory(prefix=".apt-", dir=folder()) as name:
+        state = Path(name)
+        for part in ("lists/partial", "cache/archives/partial", "sources"):
+            (state / part).mkdir(parents=True)
+        (state / "status").touch()
+        (state / "sources" / "world.sources").write_text(
+            "\n".join(source.stanza(suite) for source in sources)
+        )
+        options = {
+            "Dir::State": state,
+            "Dir::State::lists": state / "lists",
+            "Dir::State::status": state / "status",
+            "Dir::Cache": state / "cache",
+            "Dir::Etc::SourceList": "/dev/null",
+            "Dir::Etc::SourceParts": state / "sources",
+            "Acquire::Languages": "none",
+            # Root's apt would download as a user that may not write here.
+            "APT::Sandbox::User": "root",
+        }
+        apt: list[str | Path] = ["apt-get", "-q", "-y"]
+        for option, value in options.items():
+            apt += ["-o", f"{option}={value}"]
+        # An archive without this suite fails the update; another may have it all the same.
+        with contextlib.suppress(Missing):
+            _run([*apt, "update"], cwd=state)
+        _run([*apt, "download", "pebble"], cwd=state)
+        for package in state.glob("pebble_*.deb"):
+            _run(["dpkg", "-x", package, into], cwd=state)
+    program = into / "usr" / "bin" / "pebble"
+    # The newer suite's libc may be too new for this machine.
+    if "-dnsserver" not in _output([program, "-help"]):
+        shutil.rmtree(into / "usr")
+        message = "its Pebble does not run here"
+        raise Missing(message)
+
+
+def _codename() -> str:
+    release = Path("/etc/os-release").read_text()
+    found = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", release, re.MULTILINE)
+    return found.group(1) if found else "stable"
+
+
+def apt_sources(directory: Path, codename: str) -> list[_Source]:
+    """The archives in an apt directory that serve this release's main section, each once."""
+    found: dict[str, _Source] = {}
+    one_line = [directory / "sources.list", *sorted(directory.glob("sources.list.d/*.list"))]
+    for path in one_line:
+        if path.is_file():
+            for line in path.read_text(errors="replace").splitlines():
+                for source in _from_line(line):
+                    found.setdefault(source.uri, source)
+    for path in sorted(directory.glob("sources.list.d/*.sources")):
+        for stanza in re.split(r"\n[ \t]*\n", path.read_text(errors="replace")):
+            for source in _from_stanza(stanza):
+                found.setdefault(source.uri, source)
+    suites = _SUITE_ALIASES | {codename}
+    return [source for source in found.values() if source.suite in suites]
+
+
+def _from_line(line: str) -> Iterator[_Source]:
+    """Sources in the one-line style: `deb [signed-by=…] URI SUITE COMPONENT…`."""
+    found = re.fullmatch(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+(.*)", line.strip())
+    if found is None or "main" not in found.group(4).split():
+        return
+    options = dict(part.split("=", 1) for part in (found.group(1) or "").split() if "=" in part)
+    names = {"signed-by": "Signed-By", "trusted": "Trusted"}
+    kept = tuple((names[name], value) for name, value in options.items() if name in names)
+    yield _Source(found.group(2), found.group(3), kept)
+
+
+def _from_stanza(stanza: str) -> Iterator[_Source]:
+    """Sources in deb822 style; a field may go on in the lines that follow."""
+    fields: dict[str, str] = {}
+    name = ""
+    for line in stanza.splitlines():
+        if line.startswith("#"):
+            continue
+        if line[:1].isspace():
+            fields[name] = fields.get(name, "") + "\n" + line
+        elif ":" in line:
+            name, _, value = line.partition(":")
+            name = name.lower()
+            fields[name] = value.strip()
+    if (
+        "deb" not in fields.get("types", "").split()
+        or "main" not in fields.get("components", "").split()
+        or fields.get("enabled", "yes").lower() in ("no", "false")
+    ):
+        return
+    names = {"signed-by": "Signed-By", "trusted": "Trusted"}
+    kept = tuple((names[name], value) for name, value in fields.items() if name in names)
+    for uri in fields.get("uris", "").split():
+        for suite in fields.get("suites", "").split():
+            # Updates and security belong to the release; a newer suite has neither.
+            if "-" not in suite and "/" not in suite:
+                yield _Source(uri, suite, kept)
+
+
+if __name__ == "__main__":
+    try:
+        print(pebble())
+        for wanted in NODE:
+            print(node(wanted))
+        for wanted_red in NODE_RED:
+            print(node_red(wanted_red))
+    except Missing as missing:
+        sys.exit(str(missing))

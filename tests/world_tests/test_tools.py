@@ -1,0 +1,98 @@
+"""Fetching is whole or not at all, and takes its addresses from the machine."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.world import tools
+from tests.world.tools import Missing, apt_sources
+
+ONE_LINE = """
+# deb http://off.example/debian bookworm main
+deb [arch=arm64 signed-by=/k.gpg] http://mirror.example/debian/ bookworm main contrib
+deb http://mirror.example/debian-security/ bookworm-security main
+deb http://vendor.example/debian/ bookworm ui
+deb-src http://mirror.example/source/ bookworm main
+"""
+DEB822 = """# comment
+Types: deb deb-src
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main non-free
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ abc
+
+Types: deb
+URIs: http://vendor.example/node
+Suites: nodistro
+Components: main
+
+Types: deb
+URIs: http://off.example/debian
+Suites: bookworm
+Components: main
+Enabled: no
+"""
+
+
+def test_archives_are_found_in_both_styles(tmp_path: Path) -> None:
+    """Only those that serve this release's main section, with their keys; nothing that is off."""
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text(ONE_LINE)
+    (found,) = apt_sources(tmp_path, "bookworm")
+    assert (found.uri, found.suite) == ("http://mirror.example/debian/", "bookworm")
+    assert "Suites: forky\n" in found.stanza("forky")
+    assert "Signed-By: /k.gpg\n" in found.stanza("forky")
+
+    (tmp_path / "sources.list").unlink()
+    (tmp_path / "sources.list.d" / "debian.sources").write_text(DEB822)
+    (found,) = apt_sources(tmp_path, "bookworm")
+    assert found.uri == "http://mirror.example/debian"
+    assert "\n .\n abc\n" in found.stanza("sid")
+
+
+def test_a_fetch_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does what an interrupted one left stay; the next succeeds, and is not repeated."""
+    monkeypatch.setenv("CERTWARDEN_WORLD", str(tmp_path))
+    proof = tmp_path / "thing" / "program"
+    (tmp_path / ".thing-interrupted").mkdir()
+
+    def broken(into: Path) -> None:
+        (into / "half").write_text("x")
+        raise Missing("npm failed")
+
+    with pytest.raises(Missing):
+        tools._once("thing", proof, broken)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    with pytest.raises(Missing, match="holds no program"):
+        tools._once("thing", proof, lambda _: None)
+
+    def good(into: Path) -> None:
+        (into / "program").write_text("x")
+
+    tools._once("thing", proof, good)
+    assert proof.exists()
+    tools._once("thing", proof, broken)
+    assert capsys.readouterr().err.count("fetching thing\n") == 3
+
+
+def test_what_is_missing_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the package to install."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Missing, match=r"^The system package npm is missing: run `[^`]*`\.$"):
+        tools._need("npm", "npm")
+
+
+def test_a_node_that_matches_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The system's own Node.js is not fetched again."""
+    program = tmp_path / "node"
+    program.write_text("#!/bin/sh\necho v20.1.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert program == tools.node(20)
+    with pytest.raises(Missing, match=r"Node\.js 21 "):
+        tools.node(21)

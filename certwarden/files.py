@@ -18,7 +18,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from certwarden.errors import Busy, clean
@@ -31,7 +31,7 @@ _LOCK_POLL_SECONDS = 0.1
 class Content:
     """What a file shall hold, and who may read it: `gid` and `uid` None keep our own."""
 
-    data: bytes
+    data: bytes = field(repr=False)  # it may be a key
     mode: int = 0o600
     gid: int | None = None
     uid: int | None = None

@@ -18,7 +18,9 @@ STEPS = (
     "open", "mkdir", "write", "pwrite", "ftruncate", "fchown", "fchmod", "chmod", "fsync",
     "rename", "replace", "symlink", "link", "unlink", "rmdir",
 )  # fmt: skip
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS)
+# How disks fail: a read or write now and then; a full one, until something is removed; a card that
+# turns read-only.
+FAILURES = ((errno.EIO, False), (errno.ENOSPC, True), (errno.EROFS, True))
 
 _KILLED, _FAILED = 77, 78
 _MOST_STEPS = 500
@@ -31,10 +33,11 @@ def killed_at_each_step(begin: Callable[[int], Work]) -> Iterator[int]:
     """Runs `begin(n)()` in a child that dies before its n-th step, n = 1, 2, … until it is done.
 
     Yields n after each death, for the caller to judge what is left; not after the run that was
-    done. A write dies with half of its bytes written. `begin` itself runs undisturbed.
+    done. A write dies with half of its bytes written. Steps that change nothing are no steps here:
+    to die before one of them is to die before the next. `begin` itself runs undisturbed.
     """
     for step in range(1, _MOST_STEPS):
-        status = _in_child(partial(_run_until, step, begin(step)))
+        status = in_child(partial(_run_until, step, begin(step)))
         if status == 0:
             assert step > 1, "the work has no steps at all"
             return
@@ -56,7 +59,7 @@ def failed_at_each_step(
 
     for step in range(1, _MOST_STEPS):
         work, raised = begin(step), None
-        with _stepping(step, fail, for_good=for_good) as seen:
+        with _stepping(step, fail, is_step=lambda *_: True, for_good=for_good) as seen:
             try:
                 work()
             except Exception as error:  # noqa: BLE001  the caller judges it
@@ -76,19 +79,25 @@ def _run_until(step: int, work: Work) -> None:
             call(descriptor, bytes(data)[: len(data) // 2])
         os._exit(_KILLED)
 
-    with _stepping(step, die, for_good=False):
+    with _stepping(step, die, is_step=_changes_something, for_good=False):
         work()
 
 
 @contextmanager
 def _stepping(
-    step: int, act: Callable[[Callable[..., Any], tuple[Any, ...]], None], *, for_good: bool
+    step: int,
+    act: Callable[[Callable[..., Any], tuple[Any, ...]], None],
+    *,
+    is_step: Callable[[str, tuple[Any, ...]], bool],
+    for_good: bool,
 ) -> Iterator[list[str]]:
     """Calls `act` instead of letting the n-th step happen."""
     real = {name: getattr(os, name) for name in STEPS}
     seen: list[str] = []
 
     def stepped(name: str, *arguments: Any, **options: Any) -> Any:
+        if not is_step(name, arguments):
+            return real[name](*arguments, **options)
         seen.append(name)
         if len(seen) == step or (for_good and len(seen) > step):
             act(real[name], arguments)
@@ -103,7 +112,13 @@ def _stepping(
             setattr(os, name, real[name])
 
 
-def _in_child(work: Callable[[], None]) -> int:
+def _changes_something(name: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether a process that is killed after the call leaves something else than before it."""
+    return name != "fsync" and (name != "open" or bool(arguments[1] & os.O_CREAT))
+
+
+def in_child(work: Work) -> int:
+    """Does the work in a forked child; 0 if it went through, another number if it did not."""
     with warnings.catch_warnings():
         # The child only touches files and leaves by _exit: threads of the parent do not matter.
         warnings.simplefilter("ignore", DeprecationWarning)

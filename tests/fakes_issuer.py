@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certwarden.errors import Error, IssuerError
-from certwarden.model import Chains, Challenge, Order, OrderStatus, Pair
+from certwarden.model import Chains, Challenge, Order, OrderStatus, Pair, RevocationReason
 from certwarden.pki.keys import load_key
 from certwarden.ports import Clock
 from tests.builders import DIRECTORY, an_issuer
@@ -56,7 +56,7 @@ class FakeIssuer:
     sees: Callable[[str, str], bool] = lambda _name, _value: True
     reuses: set[str] = field(default_factory=set)
     orders: dict[str, FakeOrder] = field(default_factory=dict)
-    revoked: dict[str, str] = field(default_factory=dict)  # serial to reason
+    revoked: dict[str, RevocationReason] = field(default_factory=dict)  # serial to reason
     calls: Counter[str] = field(default_factory=Counter)
     _failures: dict[str, list[_Failure]] = field(default_factory=dict)
 
@@ -103,7 +103,7 @@ class FakeIssuer:
 
     # ── the port Revoker ──────────────────────────────────────────────────────────────────────────
 
-    def revoke(self, directory_url: str, pair: Pair, reason: str) -> None:  # noqa: ARG002 - the port's
+    def revoke(self, directory_url: str, pair: Pair, reason: RevocationReason) -> None:  # noqa: ARG002 - the port's
         failure = self._begin("revoke")
         self.revoked.setdefault(pair.certificate.serial, reason)
         self._end(failure)

@@ -292,7 +292,7 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({"dns.propagation_timout": "1m"}, "dns.propagation_timout", "mean `propagation_timeout`"),
     ({"acme.state_directory": "/x"}, "acme.state_directory", "the top of the file"),
     ({"certificate[0].settle": "1s"}, "certificate[0].settle", "belong here but in [dns]"),
-    ({f"{TARGET}.zzz": 1}, f"{TARGET}.zzz", "is not a key of [[certificate.target]]"),
+    ({f"{TARGET}.zzz": 1}, f"{TARGET}.zzz", "is not a key in [[certificate.target]]"),
     ({"acme.a b": 1}, 'acme."a b"', "is not a key"),
     ({"cloudflare.api_token": TOKEN}, "cloudflare.api_token", "did you mean `api_token_file`"),
     ({"authority": {"name": "x"}}, "authority", "private CA, which this version does not have yet"),
@@ -308,6 +308,7 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({"certificate": [1]}, "certificate[0]", "must be a table, not 1"),
     # the CA
     ({"state_directory": "~/state"}, "state_directory", "must not begin with `~`"),
+    ({"state_directory": "/"}, "state_directory", "must not be /"),
     ({"state_directory": "  "}, "state_directory", "is empty"),
     ({"state_directory": "a\nb"}, "state_directory", "line break"),
     ({"acme.directory": "letsencript"}, "acme.directory", "did you mean `letsencrypt`"),
@@ -427,7 +428,7 @@ WRONG: list[tuple[Changes, str, str]] = [
             }
         },
         "certificate[0].target[1].directory",
-        "lies within that of certificate[0].target[0]",
+        "is that of certificate[0].target[0], around it",
     ),
     ({f"{TARGET}.directory": "/var/lib/certwarden"}, f"{TARGET}.directory", "must keep clear"),
     ({f"{TARGET}.directory": "/var/lib"}, f"{TARGET}.directory", "must keep clear"),
@@ -458,7 +459,7 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({f"{TARGET}.mode": "0660"}, f"{TARGET}.mode", "0400, 0440, 0600 or 0640"),
     ({f"{TARGET}.mode": "0600", f"{TARGET}.group": GROUP}, f"{TARGET}.mode", "read nothing"),
     # its reload
-    ({f"{TARGET}.reload": "hot"}, f"{TARGET}.reload", "must be a table"),
+    ({f"{TARGET}.reload": "hot"}, f"{TARGET}.reload", "must be one of { hot = true }"),
     ({f"{TARGET}.reload": {}}, f"{TARGET}.reload", "must be one of { hot = true }"),
     ({f"{TARGET}.reload": {"hot": True, "command": ["x"]}}, f"{TARGET}.reload", "must be one of"),
     ({f"{TARGET}.reload": {"hot": False}}, f"{TARGET}.reload.hot", "must be true"),
@@ -476,7 +477,11 @@ WRONG: list[tuple[Changes, str, str]] = [
         f"{TARGET}.reload.verb",
         "SIGHUP stops it",
     ),
-    ({f"{TARGET}.reload": RESTART | {"unit": "nodered"}}, f"{TARGET}.reload.unit", "whole name"),
+    (
+        {f"{TARGET}.reload": RESTART | {"unit": "nodered"}},
+        f"{TARGET}.reload.unit",
+        'as "nodered.service"',
+    ),
     ({f"{TARGET}.reload": RESTART | {"unit": "a b.service"}}, f"{TARGET}.reload.unit", "systemd"),
     ({f"{TARGET}.reload": {"command": []}}, f"{TARGET}.reload.command", "names no program"),
     ({f"{TARGET}.reload": {"command": "x"}}, f"{TARGET}.reload.command", "must be an array"),
@@ -510,7 +515,9 @@ WRONG: list[tuple[Changes, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "path", "words"), WRONG)
+@pytest.mark.parametrize(
+    ("changes", "path", "words"), WRONG, ids=[f"{path}: {words}" for _, path, words in WRONG]
+)
 def test_wrong_configuration(house: Path, changes: Changes, path: str, words: str) -> None:
     """Each kind of mistake is told once, at its own key, in words that help."""
     (mistake,) = mistakes(house, changes)
@@ -621,7 +628,7 @@ def test_file_that_a_group_may_write(house: Path) -> None:
 
 
 def test_file_that_is_closed_to_us(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the right to read, a person is told to use sudo, for configuration and secret alike."""
+    """Without the right to read, a person is told to use sudo, for a secret as well."""
     real_open = os.open
 
     def closed(path: Path, flags: int) -> int:
@@ -632,11 +639,11 @@ def test_file_that_is_closed_to_us(house: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "open", closed)
     shut = {"config.toml"}
     (mistake,) = mistakes(house, {})
-    assert "use sudo" in mistake.message.replace("with sudo", "use sudo")
+    assert "with sudo" in mistake.message
     shut = {"cloudflare.token"}
     (mistake,) = mistakes(house, {})
     assert mistake.path == "cloudflare.api_token_file"
-    assert "sudo" in mistake.message
+    assert "with sudo" in mistake.message
 
 
 # ── secrets ───────────────────────────────────────────────────────────────────────────────────────
@@ -668,7 +675,7 @@ def test_secret_file_that_will_not_do(
 
 @pytest.mark.parametrize("mode", [0o400, 0o440, 0o600, 0o640, 0o660])
 def test_secret_is_read_without_its_line_end(house: Path, mode: int) -> None:
-    """Any mode that keeps the world out will do; white space around the secret is not part of it."""
+    """Any mode that keeps the world out will do; white space around it is no part of the secret."""
     path = put(house / "cloudflare.token", f"  {TOKEN}\r\n", mode)
     assert read_secret(path) == Secret(TOKEN.encode())
 
@@ -712,7 +719,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.samp
         "~",
         "..",
         "http://127.0.0.1/",
-        "ａ.b",
+        "b\u00fccher.example",
         "node-red",
     ]
 )
@@ -724,7 +731,6 @@ SCALARS = (
     | st.datetimes(timezones=st.none() | st.just(UTC))
     | st.dates()
     | st.times()
-    | st.just(10**5000)
 )
 VALUES = st.recursive(
     SCALARS,
@@ -740,7 +746,7 @@ def lasting_house() -> Iterator[Path]:
         yield furnish(Path(directory))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, database=None, max_examples=300)
 @given(changes=st.dictionaries(st.sampled_from(KEY_PATHS), VALUES, min_size=1, max_size=3))
 def test_no_value_is_ever_a_surprise(lasting_house: Path, changes: dict[str, object]) -> None:
     """Whatever TOML value stands at a known key, the outcome is a Config or a ConfigError."""
@@ -751,23 +757,38 @@ def test_no_value_is_ever_a_surprise(lasting_house: Path, changes: dict[str, obj
     path = lasting_house / "config.toml"
     path.write_text(toml_text(document))
     path.chmod(0o644)
+    found: tuple[Mistake, ...] = ()
     try:
         config = load(path, {})
     except ConfigError as error:
-        assert error.mistakes
-        assert all(mistake.message.isprintable() for mistake in error.mistakes)
+        found = error.mistakes
     else:
         path.write_text(toml_text(effective(config)))
         assert load(path, {}) == config
+    assert all(mistake.message.isprintable() for mistake in found)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, database=None, max_examples=200)
 @given(content=st.binary(max_size=60) | TEXTS.map(str.encode))
 def test_no_file_is_ever_a_surprise(lasting_house: Path, content: bytes) -> None:
     """Whatever bytes the file holds, the outcome is a ConfigError (it lacks what is required)."""
     path = put(lasting_house / "bytes.toml", content, 0o644)
     with pytest.raises(ConfigError):
         load(path, {})
+
+
+def test_values_are_shown_as_written(house: Path) -> None:
+    """A message shows a value in TOML's way, whatever its type."""
+    values: dict[object, str] = {
+        date(2026, 1, 2): "2026-01-02",
+        datetime(2026, 1, 2, 3, 4, tzinfo=UTC): "2026-01-02 03:04:00+00:00",
+        True: "true",
+        1.5: "1.5",
+        10**5000: "a number of many digits",
+    }
+    for value, text in values.items():
+        (mistake,) = mistakes(house, {"acme.profile": value})
+        assert text in mistake.message
 
 
 # ── its price ─────────────────────────────────────────────────────────────────────────────────────
@@ -791,16 +812,3 @@ def test_loading_stays_light(house: Path) -> None:
     assert "certwarden.config" in modules
     heavy = {"cryptography", "acme", "cloudflare", "requests", "dns", "pydantic", "idna", "difflib"}
     assert not heavy & modules
-
-
-def test_dates_are_shown_as_written(house: Path) -> None:
-    """A message shows a value in TOML's way, whatever its type."""
-    values: dict[object, str] = {
-        date(2026, 1, 2): "2026-01-02",
-        datetime(2026, 1, 2, 3, 4, tzinfo=UTC): "2026-01-02 03:04:00+00:00",
-        True: "true",
-        1.5: "1.5",
-    }
-    for value, text in values.items():
-        (mistake,) = mistakes(house, {"acme.profile": value})
-        assert text in mistake.message

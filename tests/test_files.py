@@ -103,8 +103,7 @@ def test_killed_at_each_step(writer: Writer, tmp_path: Path) -> None:
         assert not _temporaries(place)
 
 
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for-good"])
-@pytest.mark.parametrize("number", crash.ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize(("number", "for_good"), crash.FAILURES)
 @pytest.mark.parametrize("writer", WRITERS)
 def test_failing_at_each_step(
     writer: Writer, number: int, *, for_good: bool, tmp_path: Path

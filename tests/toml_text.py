@@ -14,16 +14,16 @@ def toml_text(document: Mapping[str, object]) -> str:
     )
 
 
-def _value(value: object) -> str:
+def _value(value: object) -> str:  # noqa: PLR0911  # one for each of TOML's types
     match value:
         case bool():
             return "true" if value else "false"
-        case int():
-            return hex(value) if value >= 0 else str(value)  # hex has no limit of digits
-        case float():
-            return str(value)
         case str():
             return _string(value)
+        case int() if value > 0:
+            return hex(value)  # which has no limit of digits, as decimal has
+        case int() | float():
+            return str(value)
         case datetime() | date() | time():
             return value.isoformat()
         case list() | tuple():

@@ -5,7 +5,8 @@ are UTC with a Z; hex is lower case. Text says the same in fewer words and is no
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from certwarden.model import DeployOutcome, Event, Observed, ObservedTarget, Ser
 
 if TYPE_CHECKING:  # these would load `cryptography`, which a quick command does without
     from certwarden.lifecycle.reconcile import CertificateResult, PassResult
-    from certwarden.targets.node_red.settings import Inspection
+    from certwarden.targets.node_red.settings import Https, Inspection
 
 BAR_WIDTH = 24
 
@@ -129,10 +130,52 @@ def show_config(values: dict[str, Any], *, is_json: bool) -> None:
 def show_inspection(inspection: "Inspection", *, is_json: bool) -> None:
     """What settings.js says about TLS."""
     if is_json:
-        _show_json(inspection.as_json())
+        values = asdict(inspection)
+        values["settings"] = str(inspection.settings)
+        _show_json(values)
         return
-    for line in inspection.lines():
+    for line in _inspection_lines(inspection):
         print(line)
+
+
+def _inspection_lines(inspection: "Inspection") -> Iterator[str]:
+    yield f"{inspection.settings}, run by Node.js {inspection.node or '?'}"
+    if inspection.error is not None:
+        yield f"  it cannot be run: {inspection.error}"
+        return
+    https = inspection.https
+    if https is None or https.kind == "absent":
+        yield "  https    absent: Node-RED speaks plain HTTP"
+        yield "  advice   put in the line that `certwarden snippet node-red` prints"
+    else:
+        yield from _https_lines(https, inspection.refresh_hours)
+    if inspection.uibuilder_without_certificate:
+        yield "  uibuilder has a server of its own, which `https` as a function leaves without one"
+    for attempt in inspection.blocked:
+        yield f"  blocked  {attempt}"
+
+
+def _https_lines(https: "Https", refresh_hours: float | None) -> Iterator[str]:
+    yield f"  https    {https.kind}"
+    if https.error is not None:
+        yield f"  error    {https.error}"
+    if (line := https.certwarden) is not None:
+        yield f"  module   certwarden's, reading {line.live}"
+        if line.error is not None:
+            yield f"           {line.error}"
+    for word, files in (("key", https.key_files), ("cert", https.certificate_files)):
+        for file in files:
+            mode = f" (mode {file.mode})" if file.mode else ""
+            yield f"  {word:<7}  {file.realpath or file.path}{mode}"
+    if https.leaf is not None:
+        yield f"  leaf     {', '.join(https.leaf.names)}, until {https.leaf.not_after}"
+    if not https.is_usable:
+        yield f"  UNUSABLE {https.unusable_because or 'no certificate'}"
+    if https.certwarden is None:
+        if https.kind.startswith("function") and refresh_hours:
+            yield f"  reload   by Node-RED itself, every {refresh_hours:g} h"
+        else:
+            yield "  reload   only by a restart"
 
 
 def _result_line(result: "CertificateResult") -> str:
@@ -267,7 +310,7 @@ def _left(duration: timedelta) -> str:
     if duration <= timedelta(0):
         return "expired"
     if duration >= timedelta(days=2):
-        return f"{duration.days} days left"
+        return f"{round(duration / timedelta(days=1))} days left"
     return f"{duration // timedelta(hours=1)} hours left"
 
 

@@ -60,15 +60,15 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 
 def _state_directory(root: Table, surroundings: Surroundings, environ: Mapping[str, str]) -> Path:
-    configured = root.read("state_directory", surroundings.path, STATE_DIRECTORY)
-    first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not first:
-        return configured
-    if not first.startswith("/"):
-        root.note(
-            "state_directory", f"$STATE_DIRECTORY must be an absolute path, not {shown(first)}"
-        )
-    return Path(first)
+    key = "state_directory"
+    directory = root.read(key, surroundings.path, STATE_DIRECTORY)
+    if first := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        directory = Path(first)
+        if not directory.is_absolute():
+            root.note(key, f"$STATE_DIRECTORY must be an absolute path, not {shown(first)}")
+    if directory == Path("/"):
+        root.note(key, "must not be /, for certwarden sets its mode")
+    return directory
 
 
 # ── the sections ──────────────────────────────────────────────────────────────────────────────────

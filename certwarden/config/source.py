@@ -76,10 +76,9 @@ class Surroundings:
             raise UnfitError(f"{shown(written)} must not begin with `~`; write the whole path")
         return self.base / written
 
-    def command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """A command whose program, where it is a relative path, begins at the same directory."""
-        program = argv[0]
-        return (str(self.base / program), *argv[1:]) if "/" in program else argv
+    def program(self, written: str) -> str:
+        """A command's program; a relative path begins there too, a mere name is left alone."""
+        return str(self.base / written) if "/" in written else written
 
     def ca_bundle(self, value: object) -> Path:
         """The path of a file that holds a certificate in PEM."""
@@ -106,7 +105,11 @@ class Surroundings:
                     "write that into a file of mode 0600 and name the file here"
                 )
             path = self._credential(self.path(value))
-            if not _ONE_WORD.fullmatch(_secret(path).reveal()):
+            try:
+                secret = _secret(path)
+            except UnfitError as unfit:
+                raise UnfitError(f"{path} {unfit}") from None
+            if not _ONE_WORD.fullmatch(secret.reveal()):
                 raise UnfitError(f"{path} must hold {meaning} alone, without a name, on one line")
             return path
 
@@ -141,14 +144,11 @@ def _document_text(path: Path) -> str:
 
 def _secret(path: Path) -> Secret:
     absent = f"does not exist; write the secret into it and run `chmod 0600 {path}`"
-    try:
-        data, found = _read(path, MAX_SECRET_BYTES, absent)
-    except UnfitError as unfit:
-        raise UnfitError(f"{path} {unfit}") from None
+    data, found = _read(path, MAX_SECRET_BYTES, absent)
     if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise UnfitError(f"{path} is open to everybody (mode {_mode(found)}); `chmod o= {path}`")
+        raise UnfitError(f"is open to everybody (mode {_mode(found)}); run `chmod o= {path}`")
     if not data.strip():
-        raise UnfitError(f"{path} is empty; write the secret into it")
+        raise UnfitError("is empty; write the secret into it")
     return Secret(data.strip())
 
 

@@ -222,7 +222,10 @@ def unit(value: object) -> str:
     """The name of a systemd service."""
     word = text(value)
     if not word.endswith(".service"):
-        raise UnfitError(f'{shown(word)} is not a service; write its whole name, as "x.service"')
+        example = word if _UNIT.fullmatch(f"{word}.service") else "nodered"
+        raise UnfitError(
+            f'{shown(word)} is no service; write its whole name, as "{example}.service"'
+        )
     if not _UNIT.fullmatch(word) or "@." in word:
         raise UnfitError(f"{shown(word)} is not the name of a systemd service")
     return word
@@ -252,7 +255,7 @@ def mode(value: object) -> int:
         raise UnfitError(f'must be a mode in quotes such as "0640", not {shown(value)}')
     found = KEY_MODES.get(value.zfill(4))
     if found is None:
-        raise UnfitError(f"{shown(value)} must be {alternatives(KEY_MODES)}: a key is not for all")
+        raise UnfitError(f"{shown(value)} must be {alternatives(KEY_MODES)}, for it is a key's")
     return found
 
 

@@ -150,12 +150,12 @@ class Table:
                 table.note(name, str(unfit))
         return pairs
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str, shape: str = "a table, with keys and values") -> "Table":
         """The table at the key; an empty one where it is absent."""
         values = self.values.get(key, {})
         if not isinstance(values, dict):
             # Not shown: what stands in a table's place may be a secret.
-            self.note(key, "must be a table of its own, with keys and values")
+            self.note(key, f"must be {shape}")
             return Table(self.path_of(key), {}, [])  # what it lacks is no further mistake
         return Table(self.path_of(key), values, self.mistakes)
 
@@ -163,7 +163,8 @@ class Table:
         """The tables of an array; none where it is absent."""
         values = self.values.get(key, [])
         if not isinstance(values, list):
-            self.note(key, f"must be written with two brackets on each side: {_place(key)}")
+            header = _header(_INDEX.sub("", self.path_of(key)))
+            self.note(key, f"must be written with two brackets on each side: {header}")
             return ()
         tables = []
         for index, value in enumerate(values):
@@ -185,22 +186,24 @@ def note_repeats(entries: Iterable[tuple[Table, str, Hashable]]) -> None:
         if key in table and table.is_sound(key):
             earlier = first.setdefault(value, table.path_of(key))
             if earlier != table.path_of(key):
-                table.note(key, f"is the same as {earlier}; they must differ")
+                what = f"{shown(value)} " if isinstance(value, str) else ""
+                table.note(key, f"{what}is the same as {earlier}; they must differ")
 
 
 def _about_unknown(schema: str, key: str) -> str:
     path = f"{schema}.{key}" if schema else key
     if path in NOT_YET:
         return f"{NOT_YET[path]}, which this version does not have yet; leave it out"
-    if meant := suggestion(key, KEYS[schema]):
-        return f"is not a key of {_place(schema)}{meant}"
-    homes = [_place(table) for table, keys in KEYS.items() if key in keys]
-    if homes:
-        return f"does not belong here but in {alternatives(homes)}"
-    return f"is not a key of {_place(schema)}"
+    if homes := [_place(table) for table, keys in KEYS.items() if key in keys]:
+        return f"does not belong here but {alternatives(homes)}"
+    return f"is not a key {_place(schema)}{suggestion(key, KEYS[schema])}"
 
 
 def _place(schema: str) -> str:
     if not schema:
-        return "the top of the file, before the first section"
+        return "at the top of the file, before the first section"
+    return f"in {_header(schema)}"
+
+
+def _header(schema: str) -> str:
     return f"[[{schema}]]" if schema in ARRAYS else f"[{schema}]"

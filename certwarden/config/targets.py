@@ -28,6 +28,10 @@ PROBE_TIMEOUT = timedelta(seconds=15)
 RESTART_TIMEOUT = timedelta(seconds=60)
 
 _KINDS_NOT_YET = ("nginx", "mosquitto", "haproxy")
+_RELOAD_SHAPE = (
+    'one of { hot = true }, { unit = "…", verb = "restart" } and { command = ["…"] }, '
+    "or be left out"
+)
 _RELOAD_FORMS = {"hot": "hot", "unit": "unit", "verb": "unit", "command": "command"}
 
 
@@ -96,7 +100,7 @@ def _group(value: object) -> str:
 def _reload(table: Table, kind: TargetKind | None, surroundings: Surroundings) -> Reload:
     if "reload" not in table:
         return None
-    reload = table.table("reload")
+    reload = table.table("reload", _RELOAD_SHAPE)
     forms = {_RELOAD_FORMS[key] for key in reload.values if key in _RELOAD_FORMS}
     if forms == {"hot"}:
         reload.read("hot", _hot(kind), default=True)
@@ -107,13 +111,9 @@ def _reload(table: Table, kind: TargetKind | None, surroundings: Surroundings) -
             verb=reload.require("verb", _verb(kind), UnitVerb.RESTART, '"restart"'),
         )
     if forms == {"command"}:
-        return CommandReload(surroundings.command(_command(reload)))
+        return CommandReload(_command(reload, surroundings))
     if table.is_sound("reload"):
-        table.note(
-            "reload",
-            'must be one of { hot = true }, { unit = "…", verb = "restart" } '
-            'and { command = ["…"] }, or be left out',
-        )
+        table.note("reload", f"must be {_RELOAD_SHAPE}")
     return None
 
 
@@ -138,16 +138,19 @@ def _verb(kind: TargetKind | None) -> Syntax[UnitVerb]:
     return parse
 
 
-def _command(reload: Table) -> tuple[str, ...]:
+def _command(reload: Table, surroundings: Surroundings) -> tuple[str, ...]:
     argv = reload.read_each("command", syntax.argument, distinct=False)
     if not reload.is_sound("command"):
         return ()
     if not argv or not argv[0].strip():
         reload.note("command", "names no program")
-    elif len(argv) == 1 and " " in argv[0] and not exists(Path(argv[0])):
+        return ()
+    program, *arguments = argv
+    program = surroundings.program(program)
+    if not arguments and " " in program and not exists(Path(program)):
         words = ", ".join(shown(word) for word in argv[0].split())
         reload.note("command", f"is run without a shell; write each word for itself: [{words}]")
-    return argv
+    return (program, *arguments)
 
 
 # ── what must fit together ────────────────────────────────────────────────────────────────────────
@@ -205,12 +208,12 @@ def note_misplaced(placed: Sequence[tuple[Table, TargetSpec]], state_directory: 
             continue
         earlier = directories.setdefault(directory, table.path)
         if earlier != table.path:
-            table.note("directory", f"is that of {earlier} too; they must differ")
+            table.note("directory", f"{directory} is that of {earlier} too; they must differ")
         elif "directory" in table and not _keeps_clear(directory, state):
-            table.note("directory", f"must keep clear of {state}, but for what lies in its live/")
+            table.note("directory", f"{directory} must keep clear of {state}, save its live/")
     for table, target in placed:
         if inside := [each for each in _plain(target.directory).parents if each in directories]:
-            table.note("directory", f"lies within that of {directories[inside[0]]}")
+            table.note("directory", f"{inside[0]} is that of {directories[inside[0]]}, around it")
     _note_misplaced_paths(placed, {state, *directories})
 
 
@@ -222,12 +225,12 @@ def _note_misplaced_paths(placed: Sequence[tuple[Table, TargetSpec]], ours: set[
                 continue
             earlier = paths.setdefault(_plain(path), table.path_of(key))
             if earlier != table.path_of(key):
-                table.note(key, f"is the same as {earlier}; they must differ")
+                table.note(key, f"{path} is the same as {earlier}; they must differ")
             elif ours & set(_plain(path).parents):
                 table.note(
                     key,
-                    "lies in a directory that certwarden fills by itself; where the program reads "
-                    "that one already, leave key and certificate out",
+                    f"{path} lies in a directory that certwarden fills by itself; where the "
+                    "program reads that one already, leave key and certificate out",
                 )
 
 

@@ -52,6 +52,7 @@ class AcmeIssuer:
         # What the server said last, so that nothing is asked for twice.
         self._orders: dict[str, OrderObject] = {}
         self._authorizations: dict[str, Authorization] = {}
+        self._chains: dict[str, Chains] = {}
 
     @property
     def directory_url(self) -> str:
@@ -84,7 +85,7 @@ class AcmeIssuer:
             if order.status is OrderStatus.INVALID:
                 raise self._why_invalid(order)
         authorizations = self._open_authorizations(order)
-        wanted = {domain.lower() for domain in domains}
+        wanted = [domain.lower() for domain in domains]
         for each in authorizations:
             if each.name not in wanted:
                 raise IssuerError(
@@ -98,11 +99,17 @@ class AcmeIssuer:
             )
         if over:
             raise self._validation_failure([_not_validated(each) for each in over])
+        authorizations.sort(key=lambda each: wanted.index(each.name))  # servers shuffle them
         return Order(order.url, order.status, tuple(map(self._as_challenge, authorizations)))
 
     def _pick_up(self, order_url: str, domains: Sequence[str]) -> OrderObject:
+        self._sign_in()
+        _ = self._client.directory  # that it is not to be had says nothing about the order
         try:
             order = self._signed_in(partial(self._look_at_order, order_url))[0]
+            if order.status is OrderStatus.VALID:
+                # At once, because a certificate that cannot be had any more is an order gone.
+                self._chains[order_url] = self._client.download(order.certificate)
         except IssuerError as error:
             if error.status == 404 or error.problem in ("malformed", "unauthorized"):
                 raise order_gone(self._client.server, error.what) from error
@@ -212,9 +219,10 @@ class AcmeIssuer:
 
     def finalize(self, order: Order, csr_pem: bytes) -> Chains:
         """Finalizes a ready order, waits and downloads; picks up a processing or valid one."""
+        if order.url in self._chains:
+            return self._chains.pop(order.url)
         self._sign_in()
         current = self._orders.get(order.url) or self._look_at_order(order.url)[0]
-        was_valid = current.status is OrderStatus.VALID
         if current.status is OrderStatus.READY:
             current = self._send_request(current, csr_pem)
         if current.status in (OrderStatus.READY, OrderStatus.PROCESSING):
@@ -233,12 +241,7 @@ class AcmeIssuer:
             )
         if current.status is OrderStatus.INVALID:
             raise self._why_invalid(current)
-        try:
-            return self._client.download(current.certificate)
-        except IssuerError as error:
-            if was_valid and error.status == 404:
-                raise order_gone(self._client.server, "its certificate is gone") from error
-            raise
+        return self._client.download(current.certificate)
 
     def _send_request(self, order: OrderObject, csr_pem: bytes) -> OrderObject:
         try:

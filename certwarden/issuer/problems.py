@@ -105,7 +105,7 @@ _KINDS = {
         "does not support this kind of contact", "correct acme.contact", permanent=True
     ),
     "unsupportedIdentifier": _Kind(
-        "does not support names like {names}",
+        "does not support this kind of name",
         "correct the certificate's domains, or use another CA",
         permanent=True,
     ),
@@ -137,17 +137,11 @@ _KINDS = {
 }
 _UNKNOWN = _Kind("refuses our request", _LATER)
 
-# What the same types mean when a dns-01 challenge ends by them.
-_VALIDATION_HINTS = {
-    "dns": _CHECK_ZONE,
-    "dnssec": _CHECK_ZONE,
-    "unknownHost": _CHECK_ZONE,
-    "unauthorized": (
-        "remove TXT records at _acme-challenge that are left from other programs, or raise "
-        "dns.settle so that the record is seen all over the world"
-    ),
-    "rateLimited": "it is tried again when the CA allows it",
-}
+# `unauthorized` means something else where a dns-01 challenge ends by it: the wrong record.
+_WRONG_RECORD_HINT = (
+    "remove TXT records at _acme-challenge that are left from other programs, or raise dns.settle "
+    "so that the record is seen all over the world"
+)
 
 
 def read_problem(document: object, depth: int = 0) -> Problem:
@@ -251,7 +245,7 @@ def validation_failure(
             continue
         kind = _KINDS.get(each.problem.type, _UNKNOWN)
         permanent = permanent or kind.permanent
-        hint = _VALIDATION_HINTS.get(each.problem.type, kind.hint)
+        hint = _WRONG_RECORD_HINT if each.problem.type == "unauthorized" else kind.hint
         names = each.name.removeprefix("*.")
         hints.append(
             hint.format(names=names, caa=caa_identity or "this CA", instance="the CA's web site")

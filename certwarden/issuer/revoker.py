@@ -3,22 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from certwarden.errors import IssuerError, clean
+from certwarden.errors import IssuerError
 from certwarden.issuer.client import Client
-from certwarden.model import Pair
+from certwarden.model import Pair, RevocationReason
 from certwarden.ports import Accounts, Clock
 
-# RFC 5280 section 5.3.1; 7 is not used, and removeFromCRL is for delta lists only.
-REASON_CODES: Mapping[str, int] = {
-    "unspecified": 0,
-    "keyCompromise": 1,
-    "cACompromise": 2,
-    "affiliationChanged": 3,
-    "superseded": 4,
-    "cessationOfOperation": 5,
-    "certificateHold": 6,
-    "privilegeWithdrawn": 9,
-    "aACompromise": 10,
+_REASON_CODES = {  # RFC 5280 section 5.3.1
+    RevocationReason.UNSPECIFIED: 0,
+    RevocationReason.KEY_COMPROMISE: 1,
+    RevocationReason.AFFILIATION_CHANGED: 3,
+    RevocationReason.SUPERSEDED: 4,
+    RevocationReason.CESSATION_OF_OPERATION: 5,
 }
 
 
@@ -32,23 +27,16 @@ class AcmeRevoker:
         self._clock = clock
         self._ca_bundles = ca_bundles or {}
 
-    def revoke(self, directory_url: str, pair: Pair, reason: str) -> None:
+    def revoke(self, directory_url: str, pair: Pair, reason: RevocationReason) -> None:
         """Revokes the pair's leaf: as the account that ordered it, else by the leaf's own key.
 
-        `reason` is RFC 5280's name. Already revoked counts as success. Raises IssuerError.
-        A server may take a revocation by the leaf's own key for keyCompromise, whatever `reason`.
+        Already revoked counts as success. Raises IssuerError. A server may take a revocation by
+        the leaf's own key for keyCompromise, whatever `reason` says.
         """
-        if reason not in REASON_CODES:
-            raise IssuerError(
-                f"{clean(reason, 40)} is no reason for a revocation",
-                f"use one of {', '.join(REASON_CODES)}",
-                problem="badRevocationReason",
-                permanent=True,
-            )
         bundle = self._ca_bundles.get(directory_url)
         client = Client(directory_url, clock=self._clock, ca_bundle=bundle)
         try:
-            self._revoke(client, pair, REASON_CODES[reason])
+            self._revoke(client, pair, _REASON_CODES[reason])
         except IssuerError as error:
             if error.problem != "alreadyRevoked":
                 raise

@@ -161,10 +161,10 @@ class _Work:
                 )
                 hint = "see that the program reads the installed files and was reloaded"
             case Unreachable(detail):
-                what = f"nobody answers at {spec.probe}: {detail}"
+                what = detail
                 hint = "start the program, or correct `probe` in the configuration"
             case other:
-                what = f"{spec.probe} makes no TLS handshake: {other.what}"
+                what = other.what
                 hint = "see the program's own log"
         if complaint := self._reloader.complaint():
             what += f"; the program says: {complaint}"
@@ -214,7 +214,7 @@ def _tell(world: Neighbours, spec: TargetSpec, result: Deployed, pair: Pair) -> 
             level, kind, text = Level.INFO, "deployed", f"serial {serial} is installed, not probed"
         case DeployOutcome.UNREACHABLE:
             level, kind = Level.WARNING, "deployed"
-            text = f"serial {serial} is installed, but nobody answers at {spec.probe}"
+            text = f"serial {serial} is installed, but {result.error.what if result.error else ''}"
         case _:
             level, kind = Level.ERROR, "deploy-failed"
             text = result.error.what if result.error else ""

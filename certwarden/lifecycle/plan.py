@@ -106,7 +106,7 @@ def _unserved_reason(target: ObservedTarget, wanted: str, now: datetime) -> str 
                 reason = "it is installed, but its program was not told"
         case Unreachable(what):
             if not is_settled:
-                reason = f"it is installed, but nobody answers: {what}"
+                reason = f"it is installed, but {what}"
         case NoHandshake(what):
             reason = f"it is installed, but not served: {what}"
     return reason

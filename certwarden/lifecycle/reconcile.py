@@ -159,8 +159,7 @@ def _deploy_where_needed(
         name = target.spec.name
         if deploy_reason(stored, target, now) is None:
             if isinstance(target.seen, Unreachable):
-                text = f"nobody answers at {target.spec.probe}: {target.seen.what}"
-                world.reporter.event(Level.WARNING, name, text)
+                world.reporter.event(Level.WARNING, name, target.seen.what)
             continue
         try:
             with world.locks.target(name):

@@ -14,9 +14,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from certwarden import files
@@ -41,6 +41,16 @@ class _Fixed:
 
     path: Path
     file: GenerationFile
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be put at a fixed path; `published`: what our copies there may hold now."""
+
+    path: Path
+    file: GenerationFile
+    content: Content = field(repr=False)
+    published: frozenset[bytes] = field(repr=False)
 
 
 class FixedPaths:
@@ -68,12 +78,15 @@ class FixedPaths:
         if not self._all:
             return
         if not self.lead_to(generation, contents):
-            for fixed in self._all:
-                with self._explained(fixed.path):
-                    self._place_as_owner(fixed, contents[fixed.file])
+            # Whatever may fail for want of room fails before the first file is put in place.
+            self._act(contents, self._keep_aside, self._get_ready, self._put)
         if self._read_record() != self._record(generation):
             with self._explained(self._spec.directory):
                 self._write_record(generation)
+
+    def keep(self, contents: Contents) -> None:
+        """Keeps what stands there, which is not of ours, beside it; raises TargetError."""
+        self._act(contents, self._keep_aside)
 
     def standing(self) -> Pair | None:
         """A pair that stands at the fixed paths and is not of ours."""
@@ -95,7 +108,7 @@ class FixedPaths:
             with foreign.opened(fixed.path.parent) as directory:
                 place = directory / fixed.path.name
                 if not self._spec.copy:
-                    return place.is_symlink() and place.readlink() == self._source(fixed.file)
+                    return self._is_our_link(place, fixed.file)
                 return _read_regular(place) == content.data
         except (PermissionError, TargetError):
             return None
@@ -120,55 +133,71 @@ class FixedPaths:
         except MaterialError:
             return None
 
-    def _published(self, file: GenerationFile) -> set[bytes]:
+    def _published(self, file: GenerationFile) -> frozenset[bytes]:
         """What this file holds in the generations that are still there."""
         found = set()
         for path in self._spec.directory.glob(f"generations/*/{file}"):
             with contextlib.suppress(OSError):
                 found.add(files.read_file(path, MAX_CHAIN_BYTES))
-        return found
+        return frozenset(found)
 
     # ── placing ───────────────────────────────────────────────────────────────────────────────────
 
-    def _place_as_owner(self, fixed: _Fixed, content: Content) -> None:
-        published = self._published(fixed.file) if self._spec.copy else set()
+    def _act(self, contents: Contents, *acts: Callable[[Path, _Job], None]) -> None:
+        jobs = [
+            _Job(fixed.path, fixed.file, contents[fixed.file], self._published(fixed.file))
+            for fixed in self._all
+        ]
+        for act in acts:
+            for job in jobs:
+                with self._explained(job.path):
+                    _as_owner(job, act)
 
-        def work() -> None:
-            with foreign.opened(fixed.path.parent) as directory:
-                _sweep(directory, fixed.path.name)
-                place = directory / fixed.path.name
-                if self._spec.copy:
-                    if _look_at(place) not in published:
-                        _keep(place, fixed.path)
-                    self._copy(place, fixed, content)
-                else:
-                    _keep(place, fixed.path)
-                    files.switch_link(place, str(self._source(fixed.file)))
+    def _keep_aside(self, directory: Path, job: _Job) -> None:
+        """What is of ours needs no keeping."""
+        place = directory / job.path.name
+        _sweep(place)
+        if not (self._is_our_link(place, job.file) or _look_at(place) in job.published):
+            _keep(place, job.path)
 
-        identity = foreign.owner_of(fixed.path) if os.geteuid() == 0 else None
-        if identity is None or identity.uid == 0:
-            work()
+    def _get_ready(self, directory: Path, job: _Job) -> None:
+        """Writes the copy beside its place."""
+        place = directory / job.path.name
+        if not self._spec.copy:
+            return
+        wanted = self._permitted(place, job)
+        try:
+            files.write_file(_copy_of(place), wanted)
+        except PermissionError:
+            if self._spec.group is None or wanted.uid in (None, os.geteuid()):
+                raise
+            # The owner may not be kept, but the reader has been named: it is in the group.
+            files.write_file(_copy_of(place), replace(wanted, uid=None))
+
+    def _put(self, directory: Path, job: _Job) -> None:
+        """By one rename."""
+        place = directory / job.path.name
+        if self._spec.copy:
+            _copy_of(place).rename(place)
+            files.sync_directory(directory)
         else:
-            foreign.run_as(identity, [] if content.gid is None else [content.gid], work)
+            files.switch_link(place, str(self._source(job.file)))
 
-    def _copy(self, place: Path, fixed: _Fixed, content: Content) -> None:
+    def _permitted(self, place: Path, job: _Job) -> Content:
         """What stood there keeps its owner, and, unless a group is configured, group and mode."""
-        wanted = content
+        wanted = job.content
         with contextlib.suppress(FileNotFoundError):
             found = place.lstat()
             if stat.S_ISREG(found.st_mode):
                 wanted = replace(wanted, uid=found.st_uid)
                 if self._spec.group is None:
                     wanted = replace(wanted, gid=found.st_gid, mode=found.st_mode & 0o666)
-        if fixed.file is GenerationFile.PRIVKEY:
+        if job.file is GenerationFile.PRIVKEY:
             wanted = replace(wanted, mode=wanted.mode & ~_OTHERS)
-        try:
-            files.write_file(place, wanted)
-        except PermissionError:
-            if self._spec.group is None or wanted.uid in (None, os.geteuid()):
-                raise
-            # The owner may not be kept, but the reader has been named: it is in the group.
-            files.write_file(place, replace(wanted, uid=None))
+        return wanted
+
+    def _is_our_link(self, place: Path, file: GenerationFile) -> bool:
+        return place.is_symlink() and place.readlink() == self._source(file)
 
     def _source(self, file: GenerationFile) -> Path:
         return self._spec.directory / "current" / file
@@ -189,7 +218,7 @@ class FixedPaths:
 
     def _write_record(self, generation: str) -> None:
         record, content = self._spec.directory / _RECORD, Content(self._record(generation))
-        owner = foreign.owner_of(record.parent) if os.geteuid() == 0 else None
+        owner = foreign.owner_of(self._spec.directory) if os.geteuid() == 0 else None
         if owner is None or owner.uid == 0:
             files.write_file(record, content)
         else:
@@ -262,9 +291,31 @@ def _copy_aside(place: Path, backup: Path, path: Path) -> None:
         files.write_file(backup, replace(content, mode=content.mode & 0o600))
 
 
-def _sweep(directory: Path, name: str) -> None:
+def _sweep(place: Path) -> None:
     """Removes what a killed writer left of this file; the directory holds others' files too."""
-    leftover = re.compile(rf"{re.escape(files.TEMPORARY_PREFIX + name)}(\.before-certwarden)?-\d+")
-    for entry in directory.iterdir():
+    prefix, name = re.escape(files.TEMPORARY_PREFIX), re.escape(place.name)
+    leftover = re.compile(
+        rf"({prefix})+{name}({re.escape(BACKUP_SUFFIX)})?-(copy|[0-9]+)(-[0-9]+)?"
+    )
+    for entry in place.parent.iterdir():
         if leftover.fullmatch(entry.name):
             entry.unlink(missing_ok=True)
+
+
+def _copy_of(place: Path) -> Path:
+    """What a copy is called until it is put in place."""
+    return place.with_name(f"{files.TEMPORARY_PREFIX}{place.name}-copy")
+
+
+def _as_owner(job: _Job, act: Callable[[Path, _Job], None]) -> None:
+    """Acts in the path's directory, as the one to whom it belongs where we are root."""
+
+    def work() -> None:
+        with foreign.opened(job.path.parent) as directory:
+            act(directory, job)
+
+    identity = foreign.owner_of(job.path.parent) if os.geteuid() == 0 else None
+    if identity is None or identity.uid == 0:
+        work()
+    else:
+        foreign.run_as(identity, [] if job.content.gid is None else [job.content.gid], work)

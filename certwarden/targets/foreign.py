@@ -38,13 +38,11 @@ def opened(directory: Path) -> Iterator[Path]:
 
 
 def owner_of(path: Path) -> Identity:
-    """Who may put links on the way to `path`: the owner of its first part that is not root's."""
-    descriptor, found = _walk(path.parent, until_owned=True)
-    try:
-        if found.st_uid == 0:
-            found = os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)
-    finally:
-        os.close(descriptor)
+    """Who may put links on the way to `path`, or in its place where it is a directory: the owner
+    of its first part that is not root's.
+    """
+    descriptor, found = _walk(path, until_owned=True)
+    os.close(descriptor)
     try:
         gid = pwd.getpwuid(found.st_uid).pw_gid
     except KeyError:

@@ -4,6 +4,8 @@ Trusts nothing and verifies nothing: whoever asks compares fingerprints. Sends n
 raises: whatever the other side does is an answer.
 """
 
+import contextlib
+import errno
 import ipaddress
 import queue
 import socket
@@ -58,15 +60,15 @@ class TlsProbe:
         try:
             return Served(read_certificate(handshake.leaf()))
         except TimeoutError:
-            what = f"accepts connections, but no handshake came about within {self._timeout:.0f} s"
+            what = f"accepts connections, but no handshake came about within {self._timeout:g} s"
         except ssl.SSLError as error:
             said = "speaks plain HTTP" if handshake.is_plain_http else _reason(error)
             what = f"does not come to a handshake: {said}"
         except OSError as error:
-            what = f"closes the connection during the handshake: {_reason(error)}"
+            what = f"breaks off the handshake: {_reason(error)}"
         except MaterialError as error:
-            what = f"shows what is no certificate: {error.what}"
-        except (ValueError, UnicodeError) as error:
+            what = f"shows no usable certificate: {error.what}"
+        except (ValueError, TypeError) as error:
             what = f"cannot be asked for {clean(self._server_name)}: {_reason(error)}"
         return NoHandshake(f"{self._address} {what}")
 
@@ -84,7 +86,8 @@ class _Handshake:
     def leaf(self) -> bytes:
         """The leaf in DER, as soon as the server has proved that it holds the key.
 
-        Raises OSError (TimeoutError, SSLError) or ValueError where it does not come to that.
+        Raises OSError (TimeoutError, SSLError), MaterialError, or ValueError and TypeError for a
+        name that cannot be asked for, where it does not come to that.
         """
         tls = _context().wrap_bio(
             self._incoming, self._outgoing, server_hostname=self._server_name or None
@@ -101,12 +104,12 @@ class _Handshake:
                     proved = _chain_shown(tls)
                 self._send()
             except ssl.SSLError as error:
-                self._send()
+                self._say_goodbye()
                 if proved and "ALERT" in (error.reason or ""):
                     return proved
                 raise
             else:
-                self._send()
+                self._say_goodbye()
                 return _leaf_of(tls)
             try:
                 received += self._receive(is_first=received == 0)
@@ -115,18 +118,23 @@ class _Handshake:
                     return proved
                 raise
             if received > MAX_HANDSHAKE_BYTES:
-                raise ssl.SSLError(1, f"more than {MAX_HANDSHAKE_BYTES} bytes and no end of it")
+                raise OSError(errno.EMSGSIZE, "it has no end")
 
     def _send(self) -> None:
         while self._outgoing.pending:
             self._connection.settimeout(self._left())
             self._connection.sendall(self._outgoing.read(_CHUNK))
 
+    def _say_goodbye(self) -> None:
+        """Sends the end of the handshake or an alert; whether it arrives changes nothing."""
+        with contextlib.suppress(OSError):
+            self._send()
+
     def _receive(self, *, is_first: bool) -> int:
         self._connection.settimeout(self._left())
         data = self._connection.recv(_CHUNK)
         if not data:
-            raise ConnectionAbortedError
+            raise ConnectionAbortedError(errno.ECONNABORTED, "end of stream")
         self.is_plain_http = is_first and data.startswith(b"HTTP/")
         self._incoming.write(data)
         return len(data)
@@ -151,7 +159,7 @@ def _context() -> ssl.SSLContext:
 def _leaf_of(tls: ssl.SSLObject) -> bytes:
     leaf = tls.getpeercert(binary_form=True)
     if leaf is None:
-        raise ssl.SSLError(1, "the server shows no certificate")
+        raise MaterialError("the server shows none")
     return leaf
 
 
@@ -214,8 +222,6 @@ def _connect(
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return clean(error.reason.lower().replace("_", " "))
-    if isinstance(error, ConnectionAbortedError):
-        return "end of stream"
+    if isinstance(error, ssl.SSLError):
+        return clean(error.reason.lower().replace("_", " ")) if error.reason else "no TLS"
     return clean(getattr(error, "strerror", None) or str(error))

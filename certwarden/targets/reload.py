@@ -64,10 +64,7 @@ class HotReloader(NoReloader):
         """What the modules say; sound only once they have had the time to look."""
         reports = read_reports(self._directory / LOADED)
         if not reports:
-            return (
-                f"no running program says in {self._directory / LOADED} that it uses "
-                "certwarden's line in its settings.js"
-            )
+            return f"nothing in {self._directory / LOADED} (is certwarden's line in settings.js?)"
         try:
             current = (self._directory / "current").readlink().name
         except OSError:
@@ -151,13 +148,13 @@ class CommandReloader(NoReloader):
 
 
 def _complaint_of(report: Report, current: str) -> str:
-    who = f"certwarden's module in process {report.pid}"
+    who = f"(process {report.pid})"
     if report.error:
-        return f"{who} says: {report.error}"
+        return f"{report.error} {who}"
     if report.servers < 1:
-        return f"{who} has not found a server that uses its options"
+        return f"certwarden's module has found no server that uses its options {who}"
     if report.generation != current:
-        return f"{who} still has generation {report.generation or 'none'}, not {current}"
+        return f"generation {report.generation or 'none'} is still in use, not {current} {who}"
     return ""
 
 

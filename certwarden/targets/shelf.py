@@ -73,6 +73,7 @@ class GenerationShelf:
             if not self._spec.copy and self._fixed.are_ours_to_change():
                 standing = self._fixed.standing()
                 if standing:
+                    self._fixed.keep(self._contents(standing))
                     self._shelve(standing)
             name = self._shelve(pair)
             self._prune()

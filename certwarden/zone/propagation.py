@@ -42,7 +42,7 @@ class _Question:
 
 
 class DnsPropagation:
-    """Looks until all agree, `timeout` is over or the process is asked to stop; then settles.
+    """Looks until all agree or `timeout` is over.
 
     With `nameservers` only those are asked. Without, it is the authoritative servers of the zone
     that holds the record, and the resolvers at the `doh` URLs where none of those can be asked or
@@ -97,8 +97,7 @@ class DnsPropagation:
                     continue  # twice in a row, at once
                 if elapsed >= self._timeout.total_seconds():
                     return Look(agreed=False, detail=f"after {elapsed:.0f} s {missing}")
-                if not self._pause(step_after(elapsed)):
-                    return Look(agreed=False, detail=f"asked to stop, and {missing}")
+                self._clock.sleep(step_after(elapsed))
         finally:
             # Who has not answered by now is not waited for.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -128,12 +127,6 @@ class DnsPropagation:
             )
             questions |= dict.fromkeys(_Question(server, name) for server in servers)
         return list(questions)
-
-    def _pause(self, seconds: float) -> bool:
-        """Sleeps; False if that was cut short because the process has been asked to stop."""
-        before = self._clock.monotonic()
-        self._clock.sleep(seconds)
-        return self._clock.monotonic() - before > seconds / 2
 
 
 class _Poll:

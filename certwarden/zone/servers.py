@@ -114,6 +114,8 @@ class NameServers:
             data=query.to_wire(),
             headers=headers,
             timeout=HTTPS_SECONDS,
+            # Here and not on the session, where $REQUESTS_CA_BUNDLE would overrule it.
+            verify=str(self._ca_bundle) if self._ca_bundle else True,
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -141,9 +143,7 @@ class NameServers:
             raise ValueError("not an https address")
         with self._lock:
             if url not in self._sessions:
-                session = self._sessions[url] = requests.Session()
-                if self._ca_bundle:
-                    session.verify = str(self._ca_bundle)
+                self._sessions[url] = requests.Session()
             return self._sessions[url]
 
     # ── who is to be asked ────────────────────────────────────────────────────────────────────────

@@ -45,7 +45,7 @@ class Household:
 
     def issuer(self, **changes: Any) -> AcmeIssuer:
         """A new issuer over the same accounts, as another process would have it."""
-        arguments = {
+        arguments: dict[str, Any] = {
             "accounts": self.accounts,
             "clock": self.clock,
             "terms_of_service_agreed": True,

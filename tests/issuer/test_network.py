@@ -278,7 +278,7 @@ def test_missing_and_unreadable_nonces_are_told(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that gives no usable nonce gets a sentence."""
-    monkeypatch.setattr(script, "nonce", lambda: "not base64url!")
+    monkeypatch.setattr(script, "nonce", lambda: "x")
     with pytest.raises(IssuerError, match="sent no nonce"):
         client.answer(f"{script.origin}/challenge")
 

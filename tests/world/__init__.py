@@ -25,8 +25,8 @@ class World:
     """Everything that certwarden talks to; there while the context is open.
 
     `directory` keeps logs and keys after the end; without one they go into a temporary directory.
-    `name_server_addresses` are where the zone's own name servers are said to be (and must be
-    served by someone, on port 53); it is for tests in a network namespace.
+    `name_server_addresses` gives the zones' own name servers (NAME_SERVERS) addresses of this
+    machine and serves each there on port 53, which needs root, or a network namespace of its own.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class World:
         self.token: Token
         self.token_file: Path
         self.dns: DnsServer
+        self.name_servers: dict[str, DnsServer] = {}
         self.doh: DohServer
         self.pebble: Pebble
         self.proxy: FaultProxy | None = None
@@ -89,6 +90,10 @@ class World:
         self.token = self.emulator.add_token()
         self.token_file = self.write_token(self.token)
         self.dns = stack.enter_context(DnsServer(self.store))
+        for server, address in self._name_server_addresses.items():
+            self.name_servers[server] = stack.enter_context(
+                DnsServer(self.store, address=address, port=53)
+            )
         context = self.authority.server_context("doh") if self._tls_doh else None
         self.doh = stack.enter_context(DohServer(self.store, context=context))
         self.pebble = stack.enter_context(
@@ -111,9 +116,9 @@ class World:
             address = self._name_server_addresses.get(server, "127.0.0.1")
             self.store.add("AAAA" if ":" in address else "A", server, address)
 
-    def add_zone(self, name: str, *, status: str = "active") -> Zone:
+    def add_zone(self, name: str, *, status: str = "active", record_quota: int = 200) -> Zone:
         """One more zone at Cloudflare, with an address at its top."""
-        zone = self.store.add_zone(name, status=status)
+        zone = self.store.add_zone(name, status=status, record_quota=record_quota)
         self.store.add("A", name, "192.0.2.1")
         self.zones[name] = zone
         return zone

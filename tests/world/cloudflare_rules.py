@@ -46,12 +46,15 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Reply:
+    """What an operation that succeeded has to say."""
+
     result: Any
     result_info: dict[str, int] | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
 
 
 def no_route(path: str, allowed: frozenset[str] = frozenset(), method: str = "") -> Refused:
+    """The refusal of a path, or of a method where the path is known."""
     if allowed:
         headers = {"Allow": ", ".join(sorted(allowed))}
         return Refused(405, 7001, f"Method {method} not available for that URI.", headers=headers)
@@ -175,6 +178,7 @@ class Change:
 
 
 def conditions(query: Mapping[str, str]) -> Iterator[Callable[[Record], bool]]:
+    """The conditions that a list's query sets."""
     for name, wanted in query.items():
         attribute, _, operator = name.partition(".")
         match attribute, operator:
@@ -217,6 +221,7 @@ def _text_condition(attribute: str, operator: str, wanted: str) -> Callable[[Rec
 
 
 def page_of(items: list[Any], query: Mapping[str, str], *, default: int, most: int) -> Reply:
+    """One page of a list, with its counts."""
     try:
         page, per_page = int(query.get("page", 1)), int(query.get("per_page", default))
     except ValueError:
@@ -250,6 +255,7 @@ def _id_of(body: Any) -> str:
 
 
 def existing(records: Mapping[str, Record], record_id: str) -> Record:
+    """The record of this identifier; a wrong or unknown one is refused."""
     if not ID_SHAPE.fullmatch(record_id):
         raise no_route(f"/dns_records/{record_id}")
     record = records.get(record_id)
@@ -312,6 +318,7 @@ def _check_txt(content: str) -> None:
 
 
 def record_json(record: Record) -> dict[str, Any]:
+    """A record as the API shows it."""
     document: dict[str, Any] = {
         "id": record.id,
         "name": record.name,
@@ -335,6 +342,7 @@ def record_json(record: Record) -> dict[str, Any]:
 
 
 def zone_json(zone: Zone) -> dict[str, Any]:
+    """A zone as the API shows it."""
     return {
         "id": zone.id,
         "name": zone.name,

@@ -1,4 +1,4 @@
-"""A house in the world: a configuration, its state directory, and the `certwarden` that lives there.
+"""A house in the world: a configuration, a state directory, and the `certwarden` living there.
 
 Owns writing config.toml for a World and running the command as a person would, in a process of its
 own. Used by the end-to-end tests and by the demo.
@@ -63,6 +63,11 @@ class House:
     def state(self) -> Path:
         """The state directory."""
         return self.directory / "state"
+
+    @property
+    def stored(self) -> Path:
+        """The one certificate's directory in the store."""
+        return self.state / "certificates" / "home"
 
     @property
     def live(self) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 # What is fetched, in one table. Pebble is whatever the first of the suites holds.
 PEBBLE_SUITES = ("forky", "sid")
-NODE = {18: "18.20.8", 22: "22.23.3"}
+NODE = {18: "18.20.8", 20: "20.20.2", 22: "22.23.3"}
 NODE_RED = {"4.1": "4.1.15", "5.0": "5.0.7"}
 
 _PROJECT = Path(__file__).resolve().parents[2]

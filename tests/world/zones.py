@@ -235,12 +235,14 @@ class Zones:
     def exists(self, name: str, at: float | None = None) -> bool:
         """Whether DNS knows the name: by a record of its own or below it."""
         moment = self.clock() if at is None else at
+        if self.visible(name, moment):
+            return True
         suffix = "." + name
         with self._lock:
-            candidates = [
+            below = [
                 showing
                 for other, showings in self._showings.items()
-                if other == name or other.endswith(suffix)
+                if other.endswith(suffix)
                 for showing in showings
             ]
-        return any(showing.at(moment) for showing in candidates)
+        return any(showing.at(moment) for showing in below)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from acme import messages
 from cryptography import x509
 
 from tests.world import World
 from tests.world.pebble import PebbleOptions
 from tests.world.process import Child
-from tests.world_tests.client import cloudflare_client, obtain
+from tests.world_tests.client import account_client, cloudflare_client, obtain
 
 pytestmark = pytest.mark.world
 
@@ -107,12 +108,17 @@ def test_profiles_and_account_binding_can_be_asked_for() -> None:
         profiles={"default": 90 * 86400, "shortlived": 6 * 86400},
         eab={"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"},
         eab_required=True,
+        nonce_reject=0,
+        strict=True,
         alternate_roots=1,
         chain_length=2,
     )
     with World(pebble=options) as world:
         assert world.pebble.profiles() == ["default", "shortlived"]
         assert world.pebble.root(0) != world.pebble.root(1)
+        with pytest.raises(messages.Error) as refused:
+            account_client(world.directory_url, world.ca_bundle)
+        assert refused.value.code == "externalAccountRequired"
 
 
 def test_pebble_ends_with_its_world() -> None:

@@ -332,6 +332,18 @@ def test_start_without_material(
             assert not ask(served.port).let_in
 
 
+@pytest.mark.parametrize("major", NODES)
+def test_the_very_first_connection_meets_the_newest_material(
+    place: Path, live: Live, major: int
+) -> None:
+    """A server is found before anybody connects: on Node 18, which does not announce it, too."""
+    pair = material.server()
+    with serving(place, hot_options(live), major=major) as served:
+        live.publish(live.files(pair))
+        eventually(lambda: live.status().get("generation") == "0001", "the new generation")
+        assert ask(served.port) == Answer(pair.fingerprint, 200)
+
+
 def test_start_without_a_live_directory(place: Path, live: Live) -> None:
     """Not even the directory is there: the program starts all the same, and catches up later."""
     options = hot_options(live)

@@ -1,0 +1,38 @@
+"""A world for the end-to-end tests, and a fresh house in it for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.world import World
+from tests.world.house import House
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs real counterparts."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.world)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with World(proxy=True) as world:
+        yield world
+
+
+@pytest.fixture
+def house(world: World, tmp_path: Path) -> Iterator[House]:
+    """A house with one certificate that is in use nowhere; no fault outlives the test."""
+    assert world.proxy is not None
+    world.emulator.forget_requests()
+    world.proxy.forget_requests()
+    yield House(world, tmp_path)
+    world.emulator.clear_faults()
+    world.proxy.clear_faults()
+    world.proxy.resume()
+    for record in world.store.records():
+        if record.type == "TXT":
+            world.store.remove(record)

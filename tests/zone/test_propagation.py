@@ -1,0 +1,454 @@
+"""DnsPropagation: whom it asks, when it is content, and how long it takes for that."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import pytest
+
+from certwarden.clock import SystemClock
+from certwarden.model import Address
+from certwarden.ports import Clock
+from certwarden.zone.propagation import (
+    DnsPropagation,
+    Look,
+    objection_to,
+    step_after,
+    voters,
+)
+from certwarden.zone.servers import Answer, NameServers, NoVote, Role, Server, Shown
+from tests.builders import a_txt_record
+from tests.fakes_store import FakeClock
+from tests.world.authority import TestAuthority
+from tests.world.dns import DnsFault, DnsServer, DohServer, Transport
+from tests.world.zones import Record, Zones
+
+CHALLENGE = "_acme-challenge.example.org"
+ONE, TWO = "a" * 43, "b" * 43
+BOTH = (a_txt_record(ONE), a_txt_record(TWO))
+A_MINUTE = timedelta(minutes=1)
+
+
+class LyingDnsServer(DnsServer):
+    """Answers as a router does that catches port 53: without authority, and what it likes."""
+
+    def reply(self, wire: bytes, transport: Transport) -> bytes | None:
+        """The reply, dressed up as a resolver's."""
+        true = super().reply(wire, transport)
+        if true is None:
+            return None
+        message = dns.message.from_wire(true)
+        message.flags &= ~dns.flags.AA
+        message.flags |= dns.flags.RA
+        return message.to_wire()
+
+
+@pytest.fixture
+def store() -> Zones:
+    store = Zones()
+    store.add_zone("example.org")
+    return store
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def publish(store: Zones, *values: str) -> None:
+    """What `create` has done: DNS shows it after the store's delay."""
+    zone = store.zone_named("example.org")
+    with store.change(zone.id) as records:
+        for value in values:
+            made = a_record(zone.id, value)
+            records[made.id] = made
+
+
+def a_record(zone_id: str, value: str) -> Record:
+    return Record(zone_id, "TXT", CHALLENGE, f'"{value}"', ttl=60)
+
+
+def looking_at(
+    *servers: DnsServer,
+    timeout: timedelta = A_MINUTE,
+    settle: timedelta = timedelta(0),
+    clock: Clock | None = None,
+) -> DnsPropagation:
+    """One that asks these servers only."""
+    return DnsPropagation(
+        clock=clock or SystemClock(),
+        timeout=timeout,
+        settle=settle,
+        nameservers=[Address(server.host, server.port) for server in servers],
+    )
+
+
+# ── configured servers ────────────────────────────────────────────────────────────────────────────
+
+
+def test_visible_at_once(store: Zones, stack: ExitStack) -> None:
+    """What is there already is seen by two looks, without a pause between them."""
+    servers = [stack.enter_context(DnsServer(store)) for _ in range(2)]
+    publish(store, ONE, TWO)
+    clock = FakeClock()
+    assert looking_at(*servers, clock=clock).wait(BOTH) == Look(agreed=True)
+    assert [len(server.queries) for server in servers] == [2, 2]
+    assert clock.sleeps == [0.0]  # to settle
+
+
+def test_nobody_is_asked_before_the_record_is_there(store: Zones, stack: ExitStack) -> None:
+    """Making the object asks nobody: a server that is asked too early remembers the answer."""
+    server = stack.enter_context(DnsServer(store))
+    propagation = looking_at(server)
+    assert server.queries == []
+    publish(store, ONE, TWO)
+    propagation.wait(BOTH)
+    assert {(query.name, query.type) for query in server.queries} == {(CHALLENGE, "TXT")}
+    assert all(query.answers for query in server.queries)
+
+
+def test_waits_for_a_delay(store: Zones, stack: ExitStack) -> None:
+    """What becomes visible later is seen soon after."""
+    server = stack.enter_context(DnsServer(store))
+    store.propagation_delay = 1.0
+    publish(store, ONE, TWO)
+    begun = time.monotonic()
+    assert looking_at(server).wait(BOTH).agreed
+    assert 0.9 < time.monotonic() - begun < 3.0
+
+
+def test_waits_for_all_values(store: Zones, stack: ExitStack) -> None:
+    """One of two values is not enough, and the sentence says who shows how many."""
+    server = stack.enter_context(DnsServer(store))
+    publish(store, ONE)
+    look = looking_at(server, timeout=timedelta(0)).wait(BOTH)
+    assert look == Look(
+        agreed=False,
+        detail=f"after 0 s {CHALLENGE} is not to be seen everywhere: "
+        f"{server.address} shows 1 of 2 values",
+    )
+
+
+def test_one_stale_server_is_waited_for(store: Zones, stack: ExitStack) -> None:
+    """All must agree: a server that lags behind is named."""
+    good, stale = (stack.enter_context(DnsServer(store)) for _ in range(2))
+    stale.inject(DnsFault("stale"))
+    publish(store, ONE, TWO)
+    look = looking_at(good, stale, timeout=timedelta(seconds=0.3)).wait(BOTH)
+    assert not look.agreed
+    assert f"{stale.address} shows 0 of 2 values" in look.detail
+    assert good.address not in look.detail
+
+
+def test_a_wavering_server_is_not_believed(store: Zones, stack: ExitStack) -> None:
+    """A yes that is followed by a no does not count: it takes two in a row."""
+    server = stack.enter_context(DnsServer(store))
+    publish(store, ONE, TWO)
+    answers = iter([True, False, True, True])
+
+    class Wavering(NameServers):
+        def ask(self, server: Server, name: str) -> Answer:
+            return super().ask(server, name) if next(answers) else Shown(frozenset())
+
+    propagation = looking_at(server, clock=FakeClock())
+    propagation._servers = Wavering(FakeClock(), (), None)
+    assert propagation.wait(BOTH).agreed
+    assert next(answers, None) is None
+
+
+@pytest.mark.parametrize("kind", ["servfail", "refused", "drop", "garbage"])
+def test_a_server_out_of_order_does_not_hold_up(store: Zones, stack: ExitStack, kind: str) -> None:
+    """Who cannot answer has no vote while others have one, and is not waited for to the end."""
+    good, bad = (stack.enter_context(DnsServer(store)) for _ in range(2))
+    bad.inject(DnsFault(kind))
+    publish(store, ONE, TWO)
+    begun = time.monotonic()
+    assert looking_at(good, bad).wait(BOTH).agreed
+    assert time.monotonic() - begun < 5
+
+
+def test_lost_packets(store: Zones, stack: ExitStack) -> None:
+    """A datagram that is lost is sent again."""
+    server = stack.enter_context(DnsServer(store))
+    server.inject(DnsFault("drop", times=1))
+    publish(store, ONE, TWO)
+    assert looking_at(server).wait(BOTH).agreed
+
+
+def test_truncated_answers(store: Zones, stack: ExitStack) -> None:
+    """A truncated answer is fetched by TCP."""
+    server = stack.enter_context(DnsServer(store))
+    server.inject(DnsFault("truncate"))
+    publish(store, ONE, TWO)
+    assert looking_at(server).wait(BOTH).agreed
+    assert {query.transport for query in server.queries} == {"udp", "tcp"}
+
+
+def test_more_than_a_datagram_holds(store: Zones, stack: ExitStack) -> None:
+    """Fifty values at one name are seen, too."""
+    server = stack.enter_context(DnsServer(store))
+    values = [f"{number:043}" for number in range(50)]
+    publish(store, *values)
+    assert looking_at(server).wait([a_txt_record(value) for value in values]).agreed
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "words"),
+    [
+        ("servfail", 0.2, "answers SERVFAIL"),
+        ("drop", 2.5, "does not answer"),
+        ("nxdomain", 0.2, "shows 0 of 2 values"),
+        ("empty", 0.2, "shows 0 of 2 values"),
+    ],
+)
+def test_nobody_shows_it(
+    store: Zones, stack: ExitStack, kind: str, seconds: float, words: str
+) -> None:
+    """After the timeout it goes ahead and says who did not show what."""
+    server = stack.enter_context(DnsServer(store))
+    server.inject(DnsFault(kind))
+    publish(store, ONE, TWO)
+    look = looking_at(server, timeout=timedelta(seconds=seconds)).wait(BOTH)
+    assert not look.agreed
+    assert f"{server.address} {words}" in look.detail
+
+
+def test_a_lying_server_counts_if_it_was_configured(store: Zones, stack: ExitStack) -> None:
+    """A resolver that was named by the user need not be authoritative."""
+    server = stack.enter_context(LyingDnsServer(store))
+    publish(store, ONE, TWO)
+    assert looking_at(server).wait(BOTH).agreed
+
+
+def test_several_names(store: Zones, stack: ExitStack) -> None:
+    """Every name is looked for, and only the one that lacks is complained of."""
+    server = stack.enter_context(DnsServer(store))
+    publish(store, ONE)
+    other = a_txt_record(ONE, domain="a.example.org")
+    look = looking_at(server, timeout=timedelta(0)).wait([a_txt_record(ONE), other])
+    assert not look.agreed
+    assert "_acme-challenge.a.example.org" in look.detail
+    assert f" {CHALLENGE} " not in look.detail
+
+
+def test_where_the_record_is(store: Zones, stack: ExitStack) -> None:
+    """With delegation the record's own name is asked for, not the challenge's."""
+    server = stack.enter_context(DnsServer(store))
+    publish(store, ONE)
+    record = a_txt_record(ONE, domain="elsewhere.test")
+    delegated = replace(record, place=replace(record.place, record_name=CHALLENGE))
+    assert looking_at(server).wait([delegated]).agreed
+    assert {query.name for query in server.queries} == {CHALLENGE}
+
+
+def test_settles_after_agreement_only(store: Zones, stack: ExitStack) -> None:
+    """The CA looks from several continents: a pause after agreement; none after giving up."""
+    server = stack.enter_context(DnsServer(store))
+    settle = timedelta(seconds=5)
+    clock = FakeClock()
+    looking_at(server, clock=clock, settle=settle, timeout=timedelta(0)).wait(BOTH)
+    assert clock.sleeps == []
+    publish(store, ONE, TWO)
+    looking_at(server, clock=clock, settle=settle).wait(BOTH)
+    assert clock.sleeps == [5.0]
+
+
+def test_a_signal_ends_it(store: Zones, stack: ExitStack) -> None:
+    """What a signal raises goes through: only mishaps in asking are swallowed."""
+    server = stack.enter_context(DnsServer(store))
+
+    class Interrupted(FakeClock):
+        def sleep(self, seconds: float) -> None:  # noqa: ARG002 - it does not come to that
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        looking_at(server, clock=Interrupted()).wait(BOTH)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.999", "no such name", "", "a..b"])
+def test_never_raises(host: str) -> None:
+    """An address that cannot be one is advice that could not be had, no error."""
+    propagation = DnsPropagation(
+        clock=FakeClock(),
+        timeout=timedelta(0),
+        settle=timedelta(0),
+        nameservers=[Address(host, 53)],
+    )
+    look = propagation.wait(BOTH)
+    assert not look.agreed
+    assert look.detail
+
+
+# ── the zone's own servers, and DNS over HTTPS beside them ────────────────────────────────────────
+
+
+@pytest.fixture
+def own(store: Zones, stack: ExitStack) -> DnsServer:
+    """The zone's own server."""
+    return stack.enter_context(DnsServer(store))
+
+
+@pytest.fixture
+def doh(store: Zones, stack: ExitStack) -> DohServer:
+    """A public resolver."""
+    return stack.enter_context(DohServer(store))
+
+
+Watch = Callable[..., DnsPropagation]
+
+
+@pytest.fixture
+def watch(doh: DohServer, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Looks as without `nameservers`; the zone's servers are these, as port 53 is not ours here."""
+
+    def build(*servers: DnsServer, timeout: timedelta = A_MINUTE) -> DnsPropagation:
+        found = tuple(
+            Server(Role.AUTHORITATIVE, server.address, server.host, server.port)
+            for server in servers
+        )
+        monkeypatch.setattr(NameServers, "authoritative", lambda *_: found)
+        return DnsPropagation(
+            clock=SystemClock(), timeout=timeout, settle=timedelta(0), doh=[doh.url]
+        )
+
+    return build
+
+
+def test_public_resolvers_are_spared(
+    store: Zones, own: DnsServer, doh: DohServer, watch: Watch
+) -> None:
+    """While the zone's own servers can be asked, no resolver is made to remember an early no."""
+    store.propagation_delay = 0.5
+    publish(store, ONE, TWO)
+    assert watch(own).wait(BOTH).agreed
+    assert doh.queries == []
+
+
+def test_an_authoritative_yes_wins(
+    store: Zones, own: DnsServer, doh: DohServer, watch: Watch
+) -> None:
+    """A resolver that remembers an early no does not matter."""
+    doh.inject(DnsFault("stale"))
+    publish(store, ONE, TWO)
+    assert watch(own).wait(BOTH).agreed
+
+
+@pytest.mark.parametrize("kind", ["drop", "servfail", "refused", None])
+def test_public_resolvers_step_in(
+    store: Zones, own: DnsServer, doh: DohServer, watch: Watch, kind: str | None
+) -> None:
+    """Where the zone's own servers cannot be asked, or are not known, the public ones decide."""
+    if kind:
+        own.inject(DnsFault(kind))
+    store.propagation_delay = 0.3
+    publish(store, ONE, TWO)
+    assert watch(*([own] if kind else [])).wait(BOTH).agreed
+    assert doh.queries
+
+
+def test_port_53_lies(store: Zones, stack: ExitStack, doh: DohServer, watch: Watch) -> None:
+    """Answers without authority in the servers' stead are not believed, whatever they say."""
+    liar = stack.enter_context(LyingDnsServer(store))
+    liar.inject(DnsFault("stale"))
+    publish(store, ONE, TWO)
+    assert watch(liar).wait(BOTH).agreed
+    assert doh.queries
+
+    liar.clear_faults()
+    doh.inject(DnsFault("nxdomain"))
+    look = watch(liar, timeout=timedelta(seconds=0.3)).wait(BOTH)
+    assert not look.agreed
+    assert "shows 0 of 2 values" in look.detail
+
+
+def test_all_public_resolvers_must_agree(store: Zones, stack: ExitStack, doh: DohServer) -> None:
+    """One of two public resolvers is not enough, unless the other one is out of order."""
+    second = stack.enter_context(DohServer(store))
+
+    def look(timeout: float) -> Look:
+        propagation = DnsPropagation(
+            clock=SystemClock(),
+            timeout=timedelta(seconds=timeout),
+            settle=timedelta(0),
+            doh=[doh.url, second.url],
+        )
+        propagation._servers._of_zone[("example.org",)] = ()
+        return propagation.wait(BOTH)
+
+    second.inject(DnsFault("stale"))
+    publish(store, ONE, TWO)
+    assert not look(0.3).agreed
+    second.clear_faults()
+    second.inject(DnsFault("servfail"))
+    assert look(30).agreed
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_https_is_verified(
+    store: Zones, stack: ExitStack, tmp_path: Path, *, trusted: bool
+) -> None:
+    """A resolver over HTTPS is believed only if its certificate is good."""
+    authority = TestAuthority(tmp_path)
+    doh = stack.enter_context(DohServer(store, context=authority.server_context("doh")))
+    publish(store, ONE, TWO)
+    servers = NameServers(FakeClock(), [doh.url], authority.bundle if trusted else None)
+    stack.callback(servers.close)
+    answer = servers.ask(servers.public()[0], CHALLENGE)
+    if trusted:
+        assert answer == Shown(frozenset({ONE, TWO}))
+    else:
+        assert isinstance(answer, NoVote)
+        assert doh.queries == []
+
+
+def test_plain_http_beyond_loopback_is_not_asked() -> None:
+    """A resolver whose answers anybody could forge has no vote."""
+    servers = NameServers(FakeClock(), ["http://192.0.2.1/dns-query"], None)
+    answer = servers.ask(servers.public()[0], CHALLENGE)
+    assert answer == NoVote("cannot be asked (not an https address)")
+
+
+# ── the decision ──────────────────────────────────────────────────────────────────────────────────
+
+_OWN = Server(Role.AUTHORITATIVE, "own", "192.0.2.1")
+_OTHER = Server(Role.AUTHORITATIVE, "other", "192.0.2.2")
+_PUBLIC = Server(Role.PUBLIC, "public", "https://dns.example/dns-query")
+_YES, _NO, _MUTE = Shown(frozenset({ONE})), Shown(frozenset()), NoVote("does not answer")
+
+
+@pytest.mark.parametrize(
+    ("answers", "agreed"),
+    [
+        ({_OWN: _YES, _OTHER: _YES, _PUBLIC: _YES}, True),
+        ({_OWN: _YES, _OTHER: _YES, _PUBLIC: _NO}, True),
+        ({_OWN: _YES, _OTHER: _NO, _PUBLIC: _YES}, False),
+        ({_OWN: _YES, _OTHER: _MUTE, _PUBLIC: _NO}, True),
+        ({_OWN: _MUTE, _OTHER: _MUTE, _PUBLIC: _YES}, True),
+        ({_OWN: _MUTE, _PUBLIC: _NO}, False),
+        ({_OWN: _MUTE, _PUBLIC: _MUTE}, False),
+        ({}, False),
+    ],
+)
+def test_the_decision(answers: dict[Server, Answer], *, agreed: bool) -> None:
+    """The zone's own servers decide where they can be asked, else the public ones, all of them."""
+    assert (objection_to(CHALLENGE, frozenset({ONE}), answers) == "") is agreed
+
+
+def test_a_sentence_of_bearable_length() -> None:
+    """Many servers that lack the record are counted, not listed."""
+    many = {Server(Role.CONFIGURED, f"s{n}", f"192.0.2.{n}"): _NO for n in range(12)}
+    assert objection_to(CHALLENGE, frozenset({ONE}), many).endswith("and 9 more")
+    assert len(voters(many)) == 12
+
+
+def test_steps_grow_with_what_has_passed() -> None:
+    """A pause is never more than a tenth of the delay before it, nor above two seconds."""
+    assert step_after(0) == 0.1
+    assert step_after(5) < 0.5
+    assert step_after(3600) == 2

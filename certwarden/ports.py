@@ -69,11 +69,14 @@ class Issuer(Protocol):
     @property
     def directory_url(self) -> str: ...
 
-    def open(self, domains: Sequence[str], profile: str | None, order_url: str = "") -> Order:
-        """Places an order, or picks up the one at `order_url`.
+    def place(self, domains: Sequence[str], profile: str | None) -> str:
+        """Places an order and returns its URL, which MUST be saved before anything else."""
 
-        An order that the server no longer knows or that has become invalid MUST be told by an
-        IssuerError whose `problem` is "orderGone"; nothing is ordered in its place.
+    def open(self, domains: Sequence[str], order_url: str) -> Order:
+        """The order as it stands, just placed or by an earlier run.
+
+        One that the server no longer knows, that has become invalid or is for other names MUST be
+        told by an IssuerError whose `problem` is "orderGone"; nothing is ordered in its place.
         The challenges of authorizations that are already valid MUST be left out.
         """
 

@@ -5,6 +5,7 @@ neither the ACME library nor the DNS provider's, which is why imports stand insi
 """
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from certwarden.clock import SystemClock
 from certwarden.config import Config, read_secret
@@ -23,6 +24,9 @@ from certwarden.ports import (
 from certwarden.store.certificates import CertificateStore
 from certwarden.store.ledger import Ledger
 from certwarden.store.locks import FileLocks
+
+if TYPE_CHECKING:
+    from certwarden.issuer.issuer import AcmeIssuer
 
 DATABASE = "certwarden.db"
 
@@ -49,21 +53,24 @@ class Warden:
         self.attempts = self.journal = self.revocations = self.deploys = self.history = ledger
         self.locks = FileLocks(state, reporter, purpose)
         self._ledger = ledger
+        self._issuers: dict[str, AcmeIssuer] = {}
 
     def close(self) -> None:
         """Lets go of what is open."""
+        for issuer in self._issuers.values():
+            issuer.close()
         self._ledger.close()
 
     # ── the CA and the DNS provider: heavy, so made only where an order is placed ─────────────────
 
     def issuer(self) -> Issuer:
         """The conversation with the configured directory."""
-        return self._issuer
+        return self._issuer(self._config.acme.directory_url)
 
     def staging_issuer(self) -> Issuer | None:
         """The same with the staging directory, where there is one."""
         url = self._config.acme.staging_directory_url
-        return None if url is None else self._make_issuer(url)
+        return None if url is None else self._issuer(url)
 
     def revoker(self) -> Revoker:
         """Revocation, at whichever directory a certificate came from."""
@@ -114,10 +121,6 @@ class Warden:
     # ── made once ─────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def _issuer(self) -> Issuer:
-        return self._make_issuer(self._config.acme.directory_url)
-
-    @cached_property
     def _accounts(self) -> Accounts:
         from certwarden.store.accounts import AccountStore
 
@@ -135,7 +138,12 @@ class Warden:
             clock=self.clock,
         )
 
-    def _make_issuer(self, directory_url: str) -> Issuer:
+    def _issuer(self, directory_url: str) -> Issuer:
+        if directory_url not in self._issuers:
+            self._issuers[directory_url] = self._make_issuer(directory_url)
+        return self._issuers[directory_url]
+
+    def _make_issuer(self, directory_url: str) -> "AcmeIssuer":
         from certwarden.issuer.account import ExternalAccount
         from certwarden.issuer.issuer import AcmeIssuer
 

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certwarden.errors import Error, IssuerError
 from certwarden.model import Chains, Challenge, Order, OrderStatus, Pair, RevocationReason
 from certwarden.pki.keys import load_key
-from certwarden.ports import Clock
+from certwarden.ports import Clock, Issuer
 from tests.builders import DIRECTORY, an_issuer
 
-Method = Literal["open", "validate", "finalize", "revoke"]
+Method = Literal["place", "open", "validate", "finalize", "revoke"]
 
 
 @dataclass
@@ -70,9 +70,15 @@ class FakeIssuer:
 
     # ── the port Issuer ───────────────────────────────────────────────────────────────────────────
 
-    def open(self, domains: Sequence[str], profile: str | None, order_url: str = "") -> Order:
+    def place(self, domains: Sequence[str], profile: str | None) -> str:
+        failure = self._begin("place")
+        order = self._place(domains, profile)
+        self._end(failure)
+        return order.url
+
+    def open(self, domains: Sequence[str], order_url: str) -> Order:
         failure = self._begin("open")
-        order = self._pick_up(order_url, domains) if order_url else self._place(domains, profile)
+        order = self._pick_up(order_url, domains)
         self._end(failure)
         return self._shown(order)
 
@@ -175,6 +181,11 @@ class FakeIssuer:
         )
         chain = (leaf, authority.intermediate)
         return Chains(b"".join(each.public_bytes(Encoding.PEM) for each in chain))
+
+
+def ordered(issuer: Issuer, domains: Sequence[str], profile: str | None = None) -> Order:
+    """A new order, placed and opened."""
+    return issuer.open(domains, issuer.place(domains, profile))
 
 
 def _challenge(order_url: str, name: str) -> Challenge:

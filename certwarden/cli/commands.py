@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from certwarden.cli import render
 from certwarden.cli.console import Console
+from certwarden.cli.privilege import settle
 from certwarden.clock import SystemClock
 from certwarden.config import Config, effective, load
 from certwarden.errors import ConfigError, Error, UsageError
@@ -213,6 +214,7 @@ def _warden(
 ) -> Iterator["Warden"]:
     from certwarden.wiring import Warden
 
+    settle(config.state_directory, keep_root=arguments.command == "deploy")
     console = Console(is_verbose=arguments.verbose, is_quiet=arguments.quiet)
     warden = Warden(config, console, purpose=arguments.command, is_read_only=is_read_only)
     try:

@@ -51,6 +51,7 @@ class AcmeIssuer:
         self._is_signed_in = False
         # What the server said last, so that nothing is asked for twice.
         self._orders: dict[str, OrderObject] = {}
+        self._placed: dict[str, OrderObject] = {}
         self._authorizations: dict[str, Authorization] = {}
         self._chains: dict[str, Chains] = {}
 
@@ -71,19 +72,22 @@ class AcmeIssuer:
 
     # ── 1. the order (section 7.4) ────────────────────────────────────────────────────────────────
 
-    def open(self, domains: Sequence[str], profile: str | None, order_url: str = "") -> Order:
-        """Places an order, or picks up the one at `order_url`; see the port Issuer.
+    def place(self, domains: Sequence[str], profile: str | None) -> str:
+        """Places an order and returns its URL; raises IssuerError."""
+        self._check_profile(profile)
+        order = self._signed_in(partial(self._client.new_order, domains, profile))
+        self._orders[order.url] = self._placed[order.url] = order
+        return order.url
 
-        Raises IssuerError; its problem is "orderGone" where that one cannot be picked up.
+    def open(self, domains: Sequence[str], order_url: str) -> Order:
+        """The order as it stands; see the port Issuer.
+
+        Raises IssuerError; its problem is "orderGone" where it cannot be picked up.
         """
-        if order_url:
-            order = self._pick_up(order_url, domains)
-        else:
-            self._check_profile(profile)
-            order = self._signed_in(partial(self._client.new_order, domains, profile))
-            self._orders[order.url] = order
-            if order.status is OrderStatus.INVALID:
-                raise self._why_invalid(order)
+        placed = self._placed.pop(order_url, None)  # its reply still holds
+        order = placed or self._pick_up(order_url, domains)
+        if order.status is OrderStatus.INVALID:
+            raise self._why_invalid(order)
         authorizations = self._open_authorizations(order)
         wanted = [domain.lower() for domain in domains]
         for each in authorizations:
@@ -93,7 +97,7 @@ class AcmeIssuer:
                     "use another CA",
                 )
         over = [each for each in authorizations if each.status != _PENDING]
-        if over and order_url:
+        if over and placed is None:
             raise order_gone(
                 self._client.server, f"its authorization of {over[0].name} is {over[0].status}"
             )

@@ -63,7 +63,7 @@ def rehearse(world: Neighbours, spec: CertificateSpec, now: datetime) -> Pair:
             "set `acme.staging_directory` in the configuration",
         )
     draft = _new_draft(spec, issuer.directory_url, now)
-    order = issuer.open(draft.domains, draft.profile)
+    order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
     chains = _complete(world, issuer, draft, order)
     return _checked(draft, chains, now)
 
@@ -96,7 +96,7 @@ def _open(
         draft = None
     if draft is not None and draft.order_url:
         try:
-            return draft, issuer.open(draft.domains, draft.profile, draft.order_url)
+            return draft, issuer.open(draft.domains, draft.order_url)
         except IssuerError as error:
             if error.problem != ORDER_GONE:
                 raise
@@ -105,10 +105,9 @@ def _open(
     if draft is None:
         draft = _new_draft(spec, issuer.directory_url, now)
         world.certificates.save_draft(draft)
-    order = issuer.open(draft.domains, draft.profile)
-    draft = replace(draft, order_url=order.url)
+    draft = replace(draft, order_url=issuer.place(draft.domains, draft.profile))
     world.certificates.save_draft(draft)
-    return draft, order
+    return draft, issuer.open(draft.domains, draft.order_url)
 
 
 def _complete(world: Neighbours, issuer: Issuer, draft: Draft, order: Order) -> Chains:

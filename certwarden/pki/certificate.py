@@ -32,7 +32,7 @@ def read_certificate(der: bytes) -> Certificate:
         raise MaterialError(f"the certificate is longer than {MAX_CERTIFICATE_BYTES} bytes")
     try:
         certificate = x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise MaterialError("the certificate is not readable") from None
     return _describe(certificate)
 
@@ -118,7 +118,7 @@ def _load_chain(pem: bytes) -> list[x509.Certificate]:
         raise MaterialError(f"the certificate chain is longer than {MAX_CHAIN_BYTES} bytes")
     try:
         chain = x509.load_pem_x509_certificates(pem)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise MaterialError("the certificate is not a readable PEM") from None
     if len(chain) > MAX_CHAIN_LENGTH:
         raise MaterialError(f"the certificate chain has more than {MAX_CHAIN_LENGTH} certificates")
@@ -144,7 +144,7 @@ def _describe(certificate: x509.Certificate) -> Certificate:
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
         )
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise MaterialError("the certificate's names, dates or serial are not readable") from None
 
 

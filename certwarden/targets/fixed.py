@@ -169,10 +169,12 @@ class FixedPaths:
         try:
             files.write_file(_copy_of(place), wanted)
         except PermissionError:
-            if self._spec.group is None or wanted.uid in (None, os.geteuid()):
+            # The owner cannot be kept. That matters to nobody where the reader is in the group
+            # that the configuration names, or where root's file lies in our own directory.
+            is_for_us = wanted.uid == 0 and place.parent.stat().st_uid == os.geteuid()
+            if wanted.uid == os.geteuid() or not (self._spec.group or is_for_us):
                 raise
-            # The owner may not be kept, but the reader has been named: it is in the group.
-            files.write_file(_copy_of(place), replace(wanted, uid=None))
+            files.write_file(_copy_of(place), replace(job.content, mode=wanted.mode))
 
     def _put(self, directory: Path, job: _Job) -> None:
         """By one rename."""
@@ -218,11 +220,7 @@ class FixedPaths:
 
     def _write_record(self, generation: str) -> None:
         record, content = self._spec.directory / _RECORD, Content(self._record(generation))
-        owner = foreign.owner_of(self._spec.directory) if os.geteuid() == 0 else None
-        if owner is None or owner.uid == 0:
-            files.write_file(record, content)
-        else:
-            foreign.run_as(owner, [], lambda: files.write_file(record, content))
+        _as_owner_of(self._spec.directory, [], lambda: files.write_file(record, content))
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
@@ -231,7 +229,7 @@ class FixedPaths:
             yield
         except PermissionError as error:
             hint = f"run `sudo certwarden deploy {self._spec.certificate}`"
-            if os.geteuid() == 0:
+            if foreign.is_root():
                 hint = f"see who may write there (`namei -l {path}`), or set `copy = true`"
             raise TargetError(f"{path} cannot be written: {error.strerror}", hint) from None
         except OSError as error:
@@ -314,8 +312,13 @@ def _as_owner(job: _Job, act: Callable[[Path, _Job], None]) -> None:
         with foreign.opened(job.path.parent) as directory:
             act(directory, job)
 
-    identity = foreign.owner_of(job.path.parent) if os.geteuid() == 0 else None
-    if identity is None or identity.uid == 0:
+    groups = [] if job.content.gid is None else [job.content.gid]
+    _as_owner_of(job.path.parent, groups, work)
+
+
+def _as_owner_of(directory: Path, groups: list[int], work: Callable[[], None]) -> None:
+    owner = foreign.owner_of(directory) if foreign.is_root() else None
+    if owner is None or owner.uid == os.geteuid():
         work()
     else:
-        foreign.run_as(identity, [] if job.content.gid is None else [job.content.gid], work)
+        foreign.run_as(owner, groups, work)

@@ -37,6 +37,11 @@ def opened(directory: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def is_root() -> bool:
+    """Whether we are root, or have kept the right to be root again (the saved user id)."""
+    return 0 in os.getresuid()
+
+
 def owner_of(path: Path) -> Identity:
     """Who may put links on the way to `path`, or in its place where it is a directory: the owner
     of its first part that is not root's.
@@ -51,7 +56,9 @@ def owner_of(path: Path) -> Identity:
 
 
 def run_as(identity: Identity, groups: list[int], work: Callable[[], None]) -> None:
-    """Does the work in a child that has given root up for good; raises what it raises.
+    """Does the work in a child that is this user and nobody else; raises what it raises.
+
+    Only for root. What the child is cannot be taken back: no way leads from it to root again.
 
     Only TargetError and OSError come back whole.
     """
@@ -78,6 +85,7 @@ def _work_and_leave(
     """Never returns: nothing of the parent's may run on in the child."""
     told: dict[str, object] = {}
     try:
+        os.seteuid(0)
         os.setgroups(groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)

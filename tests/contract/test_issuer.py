@@ -12,7 +12,7 @@ from certwarden.pki.certificate import check_ordered, read_pair
 from certwarden.pki.keys import build_csr, generate_key
 from certwarden.ports import Clock, Issuer, Revoker
 from tests.builders import DOMAINS
-from tests.fakes_issuer import FakeIssuer
+from tests.fakes_issuer import FakeIssuer, ordered
 from tests.fakes_store import FakeClock
 from tests.issuer.conversation import household
 from tests.world import World
@@ -61,14 +61,14 @@ def side(request: pytest.FixtureRequest) -> Iterator[Side]:
 
 def ready(side: Side) -> Order:
     issuer = side.issuer()
-    order = issuer.open(DOMAINS, PROFILE)
+    order = ordered(issuer, DOMAINS, PROFILE)
     side.publish(order.challenges)
     return issuer.validate(order)
 
 
 def test_each_name_has_a_challenge(side: Side) -> None:
     """Apex and wildcard share a record name, and have a value each."""
-    order = side.issuer().open(DOMAINS, PROFILE)
+    order = ordered(side.issuer(), DOMAINS, PROFILE)
     assert order.status is OrderStatus.PENDING
     assert order.url
     assert {each.record_name for each in order.challenges} == {"_acme-challenge.example.org"}
@@ -88,15 +88,15 @@ def test_the_whole_way_ends_in_what_was_ordered(side: Side) -> None:
 
 def test_open_order_is_picked_up_as_it_was(side: Side) -> None:
     """After a crash the same challenges are still to be answered."""
-    order = side.issuer().open(DOMAINS, PROFILE)
-    assert side.issuer().open(DOMAINS, PROFILE, order.url) == order
+    order = ordered(side.issuer(), DOMAINS, PROFILE)
+    assert side.issuer().open(DOMAINS, order.url) == order
 
 
 def test_ready_order_is_picked_up(side: Side) -> None:
     """After a crash behind the validation nothing is to be validated again."""
     order = ready(side)
     issuer = side.issuer()
-    again = issuer.open(DOMAINS, PROFILE, order.url)
+    again = issuer.open(DOMAINS, order.url)
     assert again == order
     assert issuer.validate(again) == order
 
@@ -107,7 +107,7 @@ def test_finished_order_is_downloaded_again(side: Side) -> None:
     csr = build_csr(key_pem, DOMAINS)
     first = side.issuer().finalize(order, csr)
     issuer = side.issuer()
-    again = issuer.open(DOMAINS, PROFILE, order.url)
+    again = issuer.open(DOMAINS, order.url)
     assert again.status is OrderStatus.VALID
     assert issuer.finalize(issuer.validate(again), csr).default == first.default
 
@@ -115,42 +115,42 @@ def test_finished_order_is_downloaded_again(side: Side) -> None:
 def test_missing_record_is_an_error_and_ends_the_order(side: Side) -> None:
     """A name that is not validated is told; the order cannot be picked up."""
     issuer = side.issuer()
-    order = issuer.open(DOMAINS, PROFILE)
+    order = ordered(issuer, DOMAINS, PROFILE)
     with pytest.raises(IssuerError, match=r"did not validate .*example\.org"):
         issuer.validate(order)
     with pytest.raises(IssuerError) as caught:
-        side.issuer().open(DOMAINS, PROFILE, order.url)
+        side.issuer().open(DOMAINS, order.url)
     assert caught.value.problem == "orderGone"
 
 
 def test_unknown_order_is_gone(side: Side) -> None:
     """An order that the CA does not know is told as such."""
     issuer = side.issuer()
-    url = issuer.open(DOMAINS, PROFILE).url
+    url = ordered(issuer, DOMAINS, PROFILE).url
     with pytest.raises(IssuerError) as caught:
-        side.issuer().open(DOMAINS, PROFILE, f"{url}-never-heard-of")
+        side.issuer().open(DOMAINS, f"{url}-never-heard-of")
     assert caught.value.problem == "orderGone"
 
 
 def test_order_for_other_names_is_gone(side: Side) -> None:
     """When the names have changed, the order is not what is wanted."""
-    url = side.issuer().open(DOMAINS, PROFILE).url
+    url = ordered(side.issuer(), DOMAINS, PROFILE).url
     with pytest.raises(IssuerError) as caught:
-        side.issuer().open(["example.org"], PROFILE, url)
+        side.issuer().open(["example.org"], url)
     assert caught.value.problem == "orderGone"
 
 
 def test_profile_that_is_not_offered_is_permanent(side: Side) -> None:
     """The sentence lists those that are."""
     with pytest.raises(IssuerError, match=PROFILE) as caught:
-        side.issuer().open(DOMAINS, "nonsense")
+        ordered(side.issuer(), DOMAINS, "nonsense")
     assert (caught.value.problem, caught.value.permanent) == ("invalidProfile", True)
 
 
 def test_pending_order_is_not_finalized(side: Side) -> None:
     """Nothing is issued before the names are validated."""
     issuer = side.issuer()
-    order = issuer.open(DOMAINS, PROFILE)
+    order = ordered(issuer, DOMAINS, PROFILE)
     with pytest.raises(IssuerError) as caught:
         issuer.finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
     assert caught.value.problem == "orderNotReady"

@@ -11,6 +11,7 @@ from certwarden.model import Challenge, KeyType, Order, Pair
 from certwarden.pki.certificate import read_pair
 from certwarden.pki.keys import build_csr, generate_key
 from tests.builders import DOMAINS
+from tests.fakes_issuer import ordered
 from tests.fakes_store import FakeAccounts
 from tests.world import World
 
@@ -63,14 +64,14 @@ class Household:
     def validated(self, domains: Sequence[str] = DOMAINS) -> Order:
         """An order, opened and validated without trouble."""
         issuer = self.issuer()
-        order = issuer.open(domains, None)
+        order = ordered(issuer, domains, None)
         self.publish(order.challenges)
         return issuer.validate(order)
 
     def obtain(self, domains: Sequence[str] = DOMAINS, **changes: Any) -> Pair:
         """The whole way, with one issuer."""
         issuer = self.issuer(**changes)
-        order = issuer.open(domains, None)
+        order = ordered(issuer, domains, None)
         self.publish(order.challenges)
         key_pem = generate_key(KeyType.ECDSA_P256)
         chains = issuer.finalize(issuer.validate(order), build_csr(key_pem, domains))

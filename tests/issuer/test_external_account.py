@@ -8,6 +8,7 @@ from certwarden.errors import IssuerError
 from certwarden.issuer.account import ExternalAccount
 from certwarden.model import Secret
 from tests.builders import DOMAINS
+from tests.fakes_issuer import ordered
 from tests.issuer.conversation import Household
 from tests.world import World
 from tests.world.faultproxy import AcmeFault, FaultProxy
@@ -34,7 +35,7 @@ def is_registered(user: Household) -> bool:
 def test_bound_account_is_registered(user: Household) -> None:
     """Key id and HMAC key get an account where one is required."""
     binding = ExternalAccount(KEY_ID, Secret(HMAC_KEY.encode() + b"\n"))
-    user.issuer(external_account=binding).open(DOMAINS, None)
+    ordered(user.issuer(external_account=binding), DOMAINS, None)
     assert is_registered(user)
 
 
@@ -45,15 +46,15 @@ def test_bound_account_is_found_without_binding_it_again(
     binding = ExternalAccount(KEY_ID, Secret(HMAC_KEY.encode()))
     proxy.inject(AcmeFault("drop_after", "newAccount", times=4))
     with pytest.raises(IssuerError):
-        user.issuer(external_account=binding).open(DOMAINS, None)
-    user.issuer().open(DOMAINS, None)
+        ordered(user.issuer(external_account=binding), DOMAINS, None)
+    ordered(user.issuer(), DOMAINS, None)
     assert is_registered(user)
 
 
 def test_missing_binding_is_told(user: Household, proxy: FaultProxy) -> None:
     """Without it nobody registers, and the hint names the key to set."""
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(DOMAINS, None)
+        ordered(user.issuer(), DOMAINS, None)
     assert caught.value.permanent
     assert "acme.eab" in caught.value.hint
     assert proxy.calls("newAccount") == 0
@@ -65,7 +66,7 @@ def test_wrong_binding_is_told_without_the_key(user: Household, key_id: str) -> 
     wrong = "c2VjcmV0LXRoYXQtaXMtd3Jvbmctc2VjcmV0LXRoYXQtaXMtd3Jvbmc"
     binding = ExternalAccount(key_id, Secret(wrong.encode()))
     with pytest.raises(IssuerError) as caught:
-        user.issuer(external_account=binding).open(DOMAINS, None)
+        ordered(user.issuer(external_account=binding), DOMAINS, None)
     assert wrong not in caught.value.what + caught.value.hint + repr(binding)
 
 
@@ -73,5 +74,5 @@ def test_wrong_binding_is_told_without_the_key(user: Household, key_id: str) -> 
 def test_unreadable_key_is_told_without_the_key(user: Household, key: bytes) -> None:
     """A key file with something else in it is permanent until it is corrected."""
     with pytest.raises(IssuerError, match="HMAC key") as caught:
-        user.issuer(external_account=ExternalAccount(KEY_ID, Secret(key))).open(DOMAINS, None)
+        ordered(user.issuer(external_account=ExternalAccount(KEY_ID, Secret(key))), DOMAINS)
     assert caught.value.permanent

@@ -11,6 +11,7 @@ from certwarden.model import KeyType, OrderStatus
 from certwarden.pki.certificate import check_ordered, read_pair
 from certwarden.pki.keys import build_csr, generate_key
 from tests.builders import DOMAINS
+from tests.fakes_issuer import ordered
 from tests.issuer.conversation import Household, household
 from tests.world import World
 from tests.world.faultproxy import PROBLEMS, AcmeFault, FaultProxy, http_date, problem
@@ -96,7 +97,7 @@ def test_other_kinds_of_keys(user: Household, key_type: KeyType) -> None:
 def test_profile_is_ordered(user: Household) -> None:
     """The lifetime is that of the profile asked for."""
     issuer = user.issuer()
-    order = issuer.open(DOMAINS, "shortlived")
+    order = ordered(issuer, DOMAINS, "shortlived")
     user.publish(order.challenges)
     key_pem = generate_key(KeyType.ECDSA_P256)
     chains = issuer.finalize(issuer.validate(order), build_csr(key_pem, DOMAINS))
@@ -109,7 +110,7 @@ def test_profile_that_is_not_offered_lists_those_that_are(
 ) -> None:
     """A misspelt profile is told with the right ones, before anything is ordered."""
     with pytest.raises(IssuerError, match=r"default, .*shortlived.*tlsserver") as caught:
-        user.issuer().open(DOMAINS, "shortlive")
+        ordered(user.issuer(), DOMAINS, "shortlive")
     assert caught.value.permanent
     assert proxy.calls("newOrder") == proxy.calls("newAccount") == 0
 
@@ -119,8 +120,8 @@ def test_profile_that_is_not_offered_lists_those_that_are(
 
 def test_picked_up_after_open(user: Household, proxy: FaultProxy) -> None:
     """A run that was killed before the challenges were answered goes on with the same order."""
-    order = user.issuer().open(DOMAINS, None)
-    again = user.issuer().open(DOMAINS, None, order.url)
+    order = ordered(user.issuer(), DOMAINS, None)
+    again = user.issuer().open(DOMAINS, order.url)
     assert again == order
     user.publish(again.challenges)
     assert user.issuer().validate(again).status is OrderStatus.READY
@@ -130,11 +131,11 @@ def test_picked_up_after_open(user: Household, proxy: FaultProxy) -> None:
 def test_picked_up_after_an_answer(user: Household, proxy: FaultProxy) -> None:
     """A challenge that an earlier run has answered is not answered twice."""
     issuer = user.issuer()
-    order = issuer.open(DOMAINS, None)
+    order = ordered(issuer, DOMAINS, None)
     user.publish(order.challenges)
     issuer._client.answer(order.challenges[0].url)
     fresh = user.issuer()
-    again = fresh.open(DOMAINS, None, order.url)
+    again = fresh.open(DOMAINS, order.url)
     assert fresh.validate(again).status is OrderStatus.READY
     assert _succeeded(proxy, "challenge") == len(order.challenges)
 
@@ -143,7 +144,7 @@ def test_picked_up_after_validation(user: Household, proxy: FaultProxy) -> None:
     """A ready order has no challenges left and is finalized."""
     order = user.validated()
     fresh = user.issuer()
-    again = fresh.open(DOMAINS, None, order.url)
+    again = fresh.open(DOMAINS, order.url)
     assert (again.status, again.challenges) == (OrderStatus.READY, ())
     key_pem = generate_key(KeyType.ECDSA_P256)
     chains = fresh.finalize(fresh.validate(again), build_csr(key_pem, DOMAINS))
@@ -164,7 +165,7 @@ def test_picked_up_after_finalizing(user: Household, proxy: FaultProxy, status: 
     if status == "processing":
         proxy.inject(AcmeFault("processing", "order", times=6))
     fresh = user.issuer()
-    again = fresh.open(DOMAINS, None, order.url)
+    again = fresh.open(DOMAINS, order.url)
     assert again.status == status
     read_pair(key_pem, fresh.finalize(fresh.validate(again), csr).default)
     assert _succeeded(proxy, "finalize") == 1
@@ -185,10 +186,10 @@ def test_order_that_is_gone_is_told_as_such(
     user: Household, proxy: FaultProxy, fault: AcmeFault
 ) -> None:
     """Whoever picks up an order learns that it is gone, and nothing is ordered in its place."""
-    order = user.issuer().open(DOMAINS, None)
+    order = ordered(user.issuer(), DOMAINS, None)
     proxy.inject(fault)
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(DOMAINS, None, order.url)
+        user.issuer().open(DOMAINS, order.url)
     assert caught.value.problem == "orderGone"
     assert _succeeded(proxy, "newOrder") == 1
 
@@ -198,27 +199,27 @@ def test_order_is_not_gone_because_the_directory_is(
     user: Household, proxy: FaultProxy, call: str
 ) -> None:
     """A CA that is out of order, 404 and all, does not cost us the order."""
-    order = user.issuer().open(DOMAINS, None)
+    order = ordered(user.issuer(), DOMAINS, None)
     proxy.inject(AcmeFault("reply", call, status=404 if call == "directory" else 502, times=9))
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(DOMAINS, None, order.url)
+        user.issuer().open(DOMAINS, order.url)
     assert caught.value.problem == ""
 
 
 def test_order_with_an_expired_authorization_is_gone(user: Household, proxy: FaultProxy) -> None:
     """An authorization whose time is over cannot be answered, so its order is no good."""
-    order = user.issuer().open(DOMAINS, None)
+    order = ordered(user.issuer(), DOMAINS, None)
     proxy.inject(AcmeFault("change", "authz", document={"status": "expired"}, times=9))
     with pytest.raises(IssuerError, match="is expired") as caught:
-        user.issuer().open(DOMAINS, None, order.url)
+        user.issuer().open(DOMAINS, order.url)
     assert caught.value.problem == "orderGone"
 
 
 def test_order_for_other_names_is_gone(user: Household) -> None:
     """When the configured names have changed, the old order is not what is wanted."""
-    order = user.issuer().open(DOMAINS, None)
+    order = ordered(user.issuer(), DOMAINS, None)
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(["example.org"], None, order.url)
+        user.issuer().open(["example.org"], order.url)
     assert caught.value.problem == "orderGone"
 
 
@@ -229,7 +230,7 @@ def test_certificate_that_is_gone_makes_its_order_gone(user: Household, proxy: F
     user.issuer().finalize(order, csr)
     proxy.inject(AcmeFault("reply", "cert", status=404))
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(DOMAINS, None, order.url)
+        user.issuer().open(DOMAINS, order.url)
     assert caught.value.problem == "orderGone"
 
 
@@ -239,13 +240,13 @@ def test_certificate_that_is_gone_makes_its_order_gone(user: Household, proxy: F
 def test_missing_record_is_told_by_name(user: Household) -> None:
     """Each name that was not validated is in the sentence; its order is of no more use."""
     issuer = user.issuer()
-    order = issuer.open(DOMAINS, None)
+    order = ordered(issuer, DOMAINS, None)
     user.publish(order.challenges[:1])
     with pytest.raises(IssuerError, match="did not validate") as caught:
         issuer.validate(order)
     assert "example.org (" in caught.value.what
     with pytest.raises(IssuerError) as gone:
-        user.issuer().open(DOMAINS, None, order.url)
+        user.issuer().open(DOMAINS, order.url)
     assert gone.value.problem == "orderGone"
 
 
@@ -254,7 +255,7 @@ def test_failed_authorization_is_seen_though_the_order_stays_pending(
 ) -> None:
     """A CA that leaves the order pending for ever is not waited for."""
     issuer = user.issuer()
-    order = issuer.open(DOMAINS, None)
+    order = ordered(issuer, DOMAINS, None)
     user.publish(order.challenges)
     proxy.inject(AcmeFault("change", "order", document={"status": "pending"}, times=999))
     proxy.inject(AcmeFault("change", "authz", document={"status": "deactivated"}, times=99))
@@ -267,7 +268,7 @@ def test_authorization_without_dns01_is_an_error(user: Household, proxy: FaultPr
     """A CA that offers no dns-01 cannot be used."""
     proxy.inject(AcmeFault("change", "authz", document={"challenges": []}, times=9))
     with pytest.raises(IssuerError, match="offers no dns-01 challenge") as caught:
-        user.issuer().open(DOMAINS, None)
+        ordered(user.issuer(), DOMAINS, None)
     assert caught.value.permanent
 
 
@@ -276,22 +277,22 @@ def test_authorization_for_a_stranger_is_refused(user: Household, proxy: FaultPr
     stranger = {"type": "dns", "value": "stranger.example.net"}
     proxy.inject(AcmeFault("change", "authz", document={"identifier": stranger}, times=9))
     with pytest.raises(IssuerError, match=r"stranger\.example\.net"):
-        user.issuer().open(DOMAINS, None)
+        ordered(user.issuer(), DOMAINS, None)
 
 
 def test_valid_authorizations_are_left_out() -> None:
     """What the CA still holds valid needs no TXT record; an order of nothing else is ready."""
     with World(pebble=PebbleOptions(authz_reuse=100)) as world, household(world) as user:
         user.obtain()
-        order = user.issuer().open(DOMAINS, None)
+        order = ordered(user.issuer(), DOMAINS, None)
         assert (order.status, order.challenges) == (OrderStatus.READY, ())
-        mixed = user.issuer().open([*DOMAINS, "new.example.org"], None)
+        mixed = ordered(user.issuer(), [*DOMAINS, "new.example.org"], None)
         assert [each.identifier for each in mixed.challenges] == ["new.example.org"]
 
 
 def test_record_of_apex_and_wildcard_is_one_name_with_two_values(user: Household) -> None:
     """Both challenges share a record name and differ in value."""
-    challenges = user.issuer().open(DOMAINS, None).challenges
+    challenges = ordered(user.issuer(), DOMAINS, None).challenges
     assert {each.record_name for each in challenges} == {"_acme-challenge.example.org"}
     assert len({each.record_value for each in challenges}) == 2
 
@@ -303,7 +304,7 @@ def test_record_of_apex_and_wildcard_is_one_name_with_two_values(user: Household
 def test_processing_order_obeys_retry_after(user: Household, proxy: FaultProxy, form: str) -> None:
     """After the early look, the order is looked at when the CA says: in seconds or by a date."""
     issuer = user.issuer()
-    order = issuer.open(DOMAINS, None)
+    order = ordered(issuer, DOMAINS, None)
     user.publish(order.challenges)
     order = issuer.validate(order)
     headers = {"Retry-After": http_date(2) if form == "date" else "2"}
@@ -370,11 +371,11 @@ def test_every_problem_of_a_new_order_is_one_sentence(
     user: Household, proxy: FaultProxy, name: str
 ) -> None:
     """Each kind of refusal is told by type, status, sentence and hint, and leaves no order."""
-    user.issuer().open(DOMAINS, None)
+    ordered(user.issuer(), DOMAINS, None)
     proxy.forget_requests()
     proxy.inject(problem(name, "newOrder", times=9))
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(DOMAINS, None)
+        ordered(user.issuer(), DOMAINS, None)
     error = caught.value
     assert (error.problem, error.status) == (PROBLEMS[name].type, PROBLEMS[name].status)
     assert error.hint
@@ -388,7 +389,7 @@ def test_rate_limit_carries_its_wait(user: Household, proxy: FaultProxy) -> None
         proxy.clear_faults()
         proxy.inject(problem("rateLimited", "newOrder", retry_after=value))
         with pytest.raises(IssuerError) as caught:
-            user.issuer().open(DOMAINS, None)
+            ordered(user.issuer(), DOMAINS, None)
         wait = caught.value.retry_after
         assert wait is not None
         assert timedelta(seconds=590) < wait <= timedelta(seconds=601)
@@ -398,14 +399,14 @@ def test_changed_terms_are_linked(user: Household, proxy: FaultProxy) -> None:
     """When the CA wants its new terms read, the hint says where they are."""
     proxy.inject(problem("userActionRequired", "newOrder"))
     with pytest.raises(IssuerError) as caught:
-        user.issuer().open(DOMAINS, None)
+        ordered(user.issuer(), DOMAINS, None)
     assert "https://ca.example.org/terms/v2" in caught.value.hint
 
 
 def test_refused_name_is_permanent(user: Household) -> None:
     """Pebble's own refusal of a name reads well."""
     with pytest.raises(IssuerError, match="will not issue for") as caught:
-        user.issuer().open(["blocked.test"], None)
+        ordered(user.issuer(), ["blocked.test"], None)
     assert caught.value.permanent
 
 
@@ -429,7 +430,7 @@ def test_order_that_becomes_invalid_tells_its_own_problem(
         "error": {"type": "urn:ietf:params:acme:error:badCSR", "detail": "weak key"},
     }
     issuer = user.issuer()
-    issuer.open(DOMAINS, None, order.url)
+    issuer.open(DOMAINS, order.url)
     proxy.inject(AcmeFault("change", "order", document=issue, times=9))
     with pytest.raises(IssuerError, match="weak key") as caught:
         issuer.finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
@@ -450,7 +451,7 @@ def test_download_that_is_no_chain_is_an_error(
 def test_pending_order_cannot_be_finalized(user: Household) -> None:
     """The caller's mistake gets a sentence too."""
     issuer = user.issuer()
-    order = issuer.open(DOMAINS, None)
+    order = ordered(issuer, DOMAINS, None)
     with pytest.raises(IssuerError) as caught:
         issuer.finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
     assert caught.value.problem == "orderNotReady"

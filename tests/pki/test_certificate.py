@@ -1,5 +1,6 @@
 """Certificates, chains and pairs as read: what belongs together, and what is hostile."""
 
+import ssl
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -104,6 +105,17 @@ class TestReading:
         with pytest.raises(MaterialError, match="longer than"):
             read_certificate(b"0" * (MAX_CERTIFICATE_BYTES + 1))
 
+    def test_unknown_version(self) -> None:
+        """A certificate of a version that does not exist is an error of ours, in a chain too."""
+        third, unknown = bytes.fromhex("a003020102"), bytes.fromhex("a003020107")
+        der = GOOD_DER.replace(third, unknown, 1)
+        assert der != GOOD_DER
+        with pytest.raises(MaterialError, match="not readable"):
+            read_certificate(der)
+        with pytest.raises(MaterialError, match="not a readable PEM"):
+            read_chain(ssl.DER_cert_to_PEM_cert(der).encode())
+
+    @pytest.mark.filterwarnings("ignore:Parsed a serial number")
     @given(st.binary(max_size=200), st.integers(min_value=0, max_value=600))
     def test_flipped_bytes(self, noise: bytes, position: int) -> None:
         """However a certificate is garbled, it is read or it is an error of ours."""

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certwarden import files
 from certwarden.errors import StoreError
 from certwarden.model import Chains, KeyType, Stored
 from certwarden.pki.certificate import read_chain
@@ -475,6 +476,29 @@ def test_draft_with_a_garbled_key_is_none(store: CertificateStore, state: Path) 
     store.save_draft(a_draft())
     (home(state) / "draft" / "privkey.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----\n")
     assert store.load_draft("home") is None
+
+
+def test_tidying_that_fails_fails_nothing(
+    store: CertificateStore, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that is stored and current counts as obtained, tidied up after or not."""
+    for _ in range(VERSIONS_KEPT):
+        commit(store)
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    draft = a_draft()
+    store.save_draft(draft)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove_tree", fail)
+        stored = store.commit(draft, chains_for(draft), NOW)
+    assert store.load("home") == stored
+    assert (home(state) / "draft").is_dir()
+    assert store.load_draft("home") is None
+    commit(store)
+    assert len(_names(home(state) / "versions")) == VERSIONS_KEPT
+    assert not (home(state) / "draft").exists()
 
 
 # ── small things ──────────────────────────────────────────────────────────────────────────────────

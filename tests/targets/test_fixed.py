@@ -469,7 +469,7 @@ def make_reachable(path: Path) -> None:
         parent.chmod(parent.stat().st_mode | 0o011)
 
 
-def as_nobody(house: House, work: "crash.Work") -> int:
+def as_nobody(house: House, work: crash.Work, saved: int = NOBODY) -> int:
     """Does the work as a user who owns the shelf, but not the fixed paths' directory."""
     make_reachable(house.home)
     state = house.spec.directory.parent.parent
@@ -480,7 +480,7 @@ def as_nobody(house: House, work: "crash.Work") -> int:
     def drop_and_work() -> None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, saved)
         work()
 
     return crash.in_child(drop_and_work)
@@ -524,6 +524,25 @@ def test_once_root_has_made_the_links_they_need_no_right_to_write(linked: House)
 
         assert as_nobody(linked, work) == 0
     assert linked.pair() == new
+
+
+@needs_root
+@pytest.mark.parametrize("owner", [0, 4711])
+def test_a_command_run_by_sudo_makes_them_in_one_go(house: House, owner: int) -> None:
+    """It has become the owner of the state, and kept root for its children alone."""
+    house.put(a_pair())
+    os.chown(house.home, owner, owner)
+    house.home.chmod(0o700)
+
+    def work() -> None:
+        assert os.getuid() == os.geteuid() == NOBODY
+        house.shelf.publish(a_pair())
+        assert house.shelf.installed() is not None
+
+    assert as_nobody(house, work, saved=0) == 0
+    for path in (house.key, house.certificate):
+        assert path.lstat().st_uid == owner
+    house.pair()
 
 
 @needs_root

@@ -1,0 +1,217 @@
+"""Obtaining with fakes: what is written down before each step, and what is left after a failure."""
+
+from dataclasses import replace
+
+import pytest
+
+from certwarden.errors import Error, IssuerError, StoreError, ZoneError
+from certwarden.lifecycle.obtain import ROOM_NEEDED, obtain, rehearse, sweep
+from certwarden.lifecycle.reconcile import reconcile
+from certwarden.model import AttemptOutcome, KeyType
+from certwarden.ports import Level
+from tests.builders import NOW, a_certificate_spec, a_stored
+from tests.fakes import FakeWorld
+from tests.fakes_issuer import FakeIssuer
+from tests.fakes_store import FakeClock
+from tests.fakes_zone import FakeLook, FakePropagation, FakeZone
+
+
+class House:
+    """A world with all fakes in reach, and one certificate that is wanted."""
+
+    def __init__(self) -> None:
+        self.spec = a_certificate_spec()
+        clock = FakeClock()
+        self.issuer, self.staging, self.zone = FakeIssuer(clock), FakeIssuer(clock), FakeZone()
+        self.propagation = FakePropagation()
+        self.world = FakeWorld(
+            self.spec,
+            issuer=self.issuer,
+            staging=self.staging,
+            zone=self.zone,
+            propagation=self.propagation,
+        )
+
+    def no_litter(self) -> bool:
+        return not self.zone.records and not self.world.ledger.leftovers()
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_an_order_goes_through_all_its_phases(house: House) -> None:
+    """Stored, attempted with success, no TXT record and no draft left."""
+    stored = obtain(house.world, house.spec, NOW)
+    assert set(stored.certificate.names) == set(house.spec.domains)
+    assert [a.outcome for a in house.world.ledger.attempts] == [AttemptOutcome.OBTAINED]
+    assert house.no_litter()
+    assert house.world.certificates.drafts == {}
+
+
+def test_key_and_order_are_saved_before_the_challenges(house: House) -> None:
+    """What a resumed order needs is on disk before any TXT record is made (invariant 2)."""
+    house.zone.fail("create", ZoneError("no reply"))
+    with pytest.raises(ZoneError):
+        obtain(house.world, house.spec, NOW)
+    draft = house.world.certificates.drafts["home"]
+    assert draft.order_url
+    first = house.world.certificates.saved_drafts[0]
+    assert (first.order_url, first.key_pem) == ("", draft.key_pem)
+
+
+@pytest.mark.parametrize("method", ["open", "validate", "finalize"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "applied-but-lost"])
+def test_a_failure_is_resumed_with_the_same_order(
+    house: House, method: str, *, after: bool
+) -> None:
+    """One order for one need, whatever fails between placing it and its certificate."""
+    error = IssuerError("the connection was lost")
+    house.issuer.fail(method, error, after=after)  # type: ignore[arg-type]
+    with pytest.raises(IssuerError):
+        obtain(house.world, house.spec, NOW)
+    assert house.no_litter()
+    obtain(house.world, house.spec, NOW)
+    assert len(house.issuer.orders) == 1
+
+
+def test_an_order_that_is_gone_is_made_anew(house: House) -> None:
+    """What the CA no longer holds open cannot be resumed."""
+    house.issuer.fail("validate", IssuerError("the connection was lost"))
+    with pytest.raises(IssuerError):
+        obtain(house.world, house.spec, NOW)
+    house.issuer.forget_orders()
+    assert obtain(house.world, house.spec, NOW).version == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"domains": ("example.org",)},
+        {"key_type": KeyType.ECDSA_P384},
+        {"profile": "shortlived"},
+    ],
+)
+def test_a_draft_for_another_wish_is_not_resumed(house: House, change: dict[str, object]) -> None:
+    """A draft whose names, key type or profile no longer fit gives way to a new order."""
+    house.issuer.fail("validate", IssuerError("the connection was lost"))
+    with pytest.raises(IssuerError):
+        obtain(house.world, house.spec, NOW)
+    spec = replace(house.spec, **change)  # type: ignore[arg-type]
+    stored = obtain(house.world, spec, NOW)
+    assert set(stored.certificate.names) == set(spec.domains)
+
+
+def test_a_draft_that_has_become_a_version_is_not_resumed(house: House) -> None:
+    """A kill between the switch and the forgetting of the draft costs no stale certificate."""
+    first = obtain(house.world, house.spec, NOW)
+    draft = house.world.certificates.saved_drafts[-1]
+    house.world.certificates.save_draft(draft)
+    second = obtain(house.world, house.spec, NOW)
+    assert second.certificate.fingerprint != first.certificate.fingerprint
+    assert second.pair.key_pem != first.pair.key_pem
+
+
+def test_every_record_is_written_down_before_it_is_made(house: House) -> None:
+    """A create whose reply was lost is swept by the next pass (invariant 3)."""
+    house.zone.fail("create", ZoneError("no reply"), applied=True)
+    house.zone.fail("remove", ZoneError("no reply either"))
+    with pytest.raises(ZoneError):
+        obtain(house.world, house.spec, NOW)
+    assert house.zone.records
+    assert house.world.ledger.leftovers()
+    assert sweep(house.world) == 2
+    assert house.no_litter()
+
+
+def test_a_failed_clean_up_does_not_lose_the_certificate(house: House) -> None:
+    """The certificate is stored, a person hears, the pass is not good, and the next one sweeps."""
+    house.zone.fail("remove", ZoneError("no reply"))
+    result = reconcile(house.world, [house.spec], NOW)
+    assert not result.is_good
+    assert result.certificates[0].stored is not None
+    assert house.world.reporter.texts(Level.ERROR)
+    assert reconcile(house.world, [house.spec], NOW).swept == 2
+    assert house.no_litter()
+
+
+def test_an_interruption_removes_the_records(house: House) -> None:
+    """Ctrl-C while the CA validates: what is in `finally` runs."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    house.issuer.validate = interrupt  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        obtain(house.world, house.spec, NOW)
+    assert house.no_litter()
+
+
+def test_a_timeout_of_the_check_is_advice(house: House) -> None:
+    """Where not all servers show the records the order goes on, with a warning."""
+    house.propagation.look = FakeLook(agreed=False, detail="ns2 does not show it")
+    obtain(house.world, house.spec, NOW)
+    (warning,) = house.world.reporter.texts(Level.WARNING)
+    assert "ns2 does not show it" in warning
+
+
+def test_authorizations_that_are_valid_need_no_records(house: House) -> None:
+    """An order without open challenges never touches the DNS provider."""
+    obtain(house.world, house.spec, NOW)
+    calls = house.zone.calls_of("create")
+    house.issuer.reuses = set(house.spec.domains)
+    obtain(house.world, house.spec, NOW)
+    assert house.zone.calls_of("create") == calls
+
+
+def test_a_full_disk_is_told_before_anything_is_ordered(house: House) -> None:
+    """What cannot be stored is not ordered."""
+    house.world.certificates.free = ROOM_NEEDED - 1
+    with pytest.raises(StoreError, match="full"):
+        obtain(house.world, house.spec, NOW)
+    assert not house.issuer.orders
+
+
+def test_a_failure_is_recorded_with_its_hint(house: House) -> None:
+    """`status` and `history` can tell later what failed and what to do."""
+    house.issuer.fail("place", IssuerError("refused", "do this", permanent=True))
+    with pytest.raises(Error):
+        obtain(house.world, house.spec, NOW)
+    (failure,) = house.world.ledger.failures("home")
+    assert (failure.what, failure.hint, failure.permanent) == ("refused", "do this", True)
+    assert house.world.ledger.history[-1].kind == "obtain-failed"
+
+
+def test_a_rehearsal_leaves_nothing(house: House) -> None:
+    """It asks the staging directory only, and keeps neither version nor draft nor record."""
+    pair = rehearse(house.world, house.spec, NOW)
+    assert set(pair.certificate.names) == set(house.spec.domains)
+    assert not house.issuer.orders
+    assert not house.world.certificates.versions
+    assert not house.world.certificates.saved_drafts
+    assert house.no_litter()
+
+
+def test_one_failing_certificate_does_not_hold_up_another(house: House) -> None:
+    """A pass goes on after an error."""
+    barn = a_certificate_spec("barn", domains=("barn.example.org",))
+    house.issuer.fail("place", IssuerError("refused"))
+    result = reconcile(house.world, [house.spec, barn], NOW)
+    assert [each.error is None for each in result.certificates] == [False, True]
+    assert not result.is_good
+
+
+def test_what_another_process_renewed_meanwhile_is_not_ordered_again(house: House) -> None:
+    """After waiting for the lock it looks again."""
+    world = house.world
+    taken = world.locks.orders
+
+    def orders() -> object:
+        world.certificates.versions.setdefault("home", []).append(a_stored(obtained_at=NOW))
+        return taken()
+
+    world.locks.orders = orders  # type: ignore[method-assign, assignment]
+    result = reconcile(world, [house.spec], NOW)
+    assert result.is_good
+    assert not house.issuer.orders

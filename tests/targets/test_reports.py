@@ -1,0 +1,107 @@
+"""The reports of Node-RED's module: written by flows, read as an enemy's."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from certwarden.targets.node_red.reports import Report, forget_the_dead, read_reports
+
+GOOD = '{"generation": "0001", "servers": 1, "error": null}'
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """Of a process that is no more."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+def put(directory: Path, text: str | bytes, name: str = f"{os.getpid()}.json") -> Path:
+    path = directory / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_a_report_is_read(tmp_path: Path) -> None:
+    """The process by the name of the file, not by what stands in it."""
+    put(tmp_path, '{"pid": 1, "generation": "0007", "servers": 2, "error": "a\\u001b[31m b"}')
+
+    assert read_reports(tmp_path) == (Report(os.getpid(), "0007", 2, "a[31m b"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{",
+        b"[" * 4000,
+        b'{"servers": ' + b"9" * 4000 + b"}" + b" " * 100,
+        b'{"error": "' + b"x" * 5000 + b'"}',
+        b"1e999999",
+    ],
+)
+def test_what_is_no_report_is_left_out(tmp_path: Path, text: bytes) -> None:
+    """Too long, too deep, no JSON, no object: nothing of it is believed, and nothing is raised."""
+    put(tmp_path, text)
+
+    assert all(report.error == "" for report in read_reports(tmp_path))
+
+
+def test_wrong_types_are_not_believed(tmp_path: Path) -> None:
+    """Each value alone."""
+    put(tmp_path, '{"generation": ["0001"], "servers": true, "error": {"a": 1}}')
+
+    assert read_reports(tmp_path) == (Report(os.getpid(), "", 0, ""),)
+
+
+def test_links_pipes_and_directories_are_not_read(tmp_path: Path) -> None:
+    """A link could lead to a file of ours; a pipe would have us wait for ever."""
+    secret = put(tmp_path, '{"error": "a secret"}', "secret")
+    me, parent = os.getpid(), os.getppid()
+    (tmp_path / f"{me}.json").symlink_to(secret)
+    os.mkfifo(tmp_path / f"{parent}.json")
+    (tmp_path / "1.json").mkdir()
+
+    assert read_reports(tmp_path) == ()
+
+
+@pytest.mark.parametrize("name", ["x.json", "-1.json", "1.json.bak", "٣.json", "99999999999.json"])
+def test_other_names_are_passed_over(tmp_path: Path, name: str) -> None:
+    """Only a process's number makes a report."""
+    put(tmp_path, GOOD, name)
+
+    assert read_reports(tmp_path) == ()
+
+
+def test_the_living_count_before_the_dead(tmp_path: Path, dead_pid: int) -> None:
+    """What a crashed Node-RED said last is of no interest while another one runs."""
+    put(tmp_path, '{"error": "old"}', f"{dead_pid}.json")
+    assert [report.error for report in read_reports(tmp_path)] == ["old"]
+
+    put(tmp_path, GOOD)
+
+    assert [report.pid for report in read_reports(tmp_path)] == [os.getpid()]
+
+
+def test_the_dead_are_forgotten(tmp_path: Path, dead_pid: int) -> None:
+    """Their reports would pile up for years; those of the living stay, and so does all else."""
+    put(tmp_path, GOOD, f"{dead_pid}.json")
+    put(tmp_path, GOOD, f"{dead_pid}.json.tmp")
+    put(tmp_path, GOOD)
+    put(tmp_path, "", "README")
+
+    forget_the_dead(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {f"{os.getpid()}.json", "README"}
+
+
+def test_no_directory_means_no_reports(tmp_path: Path) -> None:
+    """Before the first publication."""
+    assert read_reports(tmp_path / "loaded") == ()
+    forget_the_dead(tmp_path / "loaded")

@@ -254,11 +254,11 @@ class Shelf(Protocol):
     def installed(self) -> Installed | None:
         """What is current and whole, at the fixed paths too; None where nothing usable is there."""
 
-    def publish(self, pair: Pair, *, is_placeholder: bool = False) -> Installed:
+    def publish(self, pair: Pair) -> Installed:
         """Makes the pair the current generation, and the fixed paths lead to it."""
 
     def confirm(self, number: int) -> None:
-        """The generation was seen in use: it is now the last good one."""
+        """The generation was seen in use: it is now the last good one; a placeholder never is."""
 
     def last_good(self) -> Pair | None:
         """The last good generation's pair, else the one that stood at the fixed paths before."""

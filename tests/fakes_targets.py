@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from certwarden.errors import TargetError
 from certwarden.model import Installed, NoHandshake, Pair, Seen, Served, Unreachable
+from certwarden.pki.certificate import is_placeholder
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class FakeShelf:
         current = self.current
         return _as_installed(current) if current else None
 
-    def publish(self, pair: Pair, *, is_placeholder: bool = False) -> Installed:
+    def publish(self, pair: Pair) -> Installed:
         if self.publish_error:
             raise self.publish_error
-        generation = FakeGeneration(len(self.generations) + 1, pair, is_placeholder)
+        generation = FakeGeneration(len(self.generations) + 1, pair, is_placeholder(pair))
         self.generations.append(generation)
         self.is_broken = False
         return _as_installed(generation)

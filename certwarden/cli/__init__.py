@@ -7,6 +7,7 @@ configuration, 3 attention needed.
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 
@@ -19,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code; an Error becomes a sentence and its hint."""
     from certwarden.cli.arguments import parse
 
+    if not sys.warnoptions:
+        # They are for developers; what a stranger's certificate looks like must not print one.
+        warnings.simplefilter("ignore")
     arguments = parse(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -33,9 +33,7 @@ class Deployed:
     error: Error | None = None
 
 
-def deploy(
-    world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime, *, is_placeholder: bool = False
-) -> Deployed:
+def deploy(world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime) -> Deployed:
     """Puts the pair to use at the target, or its last good one back; the caller holds its lock.
 
     Never raises Error: how it ended is what it returns, and stands in the ledger.
@@ -56,7 +54,7 @@ def deploy(
     except Error as error:
         return Deployed(spec.name, DeployOutcome.FAILED, error)
     try:
-        result = work.put_to_use(pair, before, is_placeholder=is_placeholder)
+        result = work.put_to_use(pair, before)
     except Error as error:
         result = Deployed(spec.name, DeployOutcome.FAILED, error)
     world.deploys.end_deploy(deploy_id, result.outcome, world.clock.now(), result.error)
@@ -97,15 +95,14 @@ class _Work:
             served = served or last.served_before
         return _Before(was_active, served, not isinstance(seen, Unreachable))
 
-    def put_to_use(self, pair: Pair, before: _Before, *, is_placeholder: bool) -> Deployed:
+    def put_to_use(self, pair: Pair, before: _Before) -> Deployed:
         installed = self._shelf.installed()
         wanted = pair.certificate.fingerprint
         if installed is None or installed.certificate.fingerprint != wanted:
-            installed = self._shelf.publish(pair, is_placeholder=is_placeholder)
+            installed = self._shelf.publish(pair)
         failure = self._take_up(wanted, before)
         if failure is None:
-            if not is_placeholder:  # which is never worth going back to
-                self._shelf.confirm(installed.number)
+            self._shelf.confirm(installed.number)
             outcome = DeployOutcome.IN_USE if self._probe else DeployOutcome.INSTALLED
             return Deployed(self._spec.name, outcome)
         if failure.is_absence and not before.is_reachable:

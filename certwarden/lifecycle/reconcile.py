@@ -179,7 +179,7 @@ def _deploy_placeholder(
         what = f"there is no certificate yet for {spec.name}, so what {target.name} serves stays"
     else:
         pair = build_placeholder(spec.domains, spec.key_type, now)
-        result = deploy(world, target, pair, now, is_placeholder=True)
+        result = deploy(world, target, pair, now)
         if result.outcome is DeployOutcome.FAILED:
             return result
         what = f"{target.name} has only a placeholder until there is a certificate for {spec.name}"

@@ -113,6 +113,11 @@ def build_placeholder(domains: Sequence[str], key_type: KeyType, now: datetime) 
     return read_pair(key_pem, certificate.public_bytes(Encoding.PEM))
 
 
+def is_placeholder(pair: Pair) -> bool:
+    """No CA bears this name; one certificate alone is all that a placeholder has."""
+    return len(pair.chain_pem) == 1 and pair.certificate.issuer == PLACEHOLDER_ISSUER
+
+
 def _load_chain(pem: bytes) -> list[x509.Certificate]:
     if len(pem) > MAX_CHAIN_BYTES:
         raise MaterialError(f"the certificate chain is longer than {MAX_CHAIN_BYTES} bytes")

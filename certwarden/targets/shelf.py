@@ -24,7 +24,11 @@ from certwarden import files
 from certwarden.errors import MaterialError, TargetError, clean
 from certwarden.files import Content
 from certwarden.model import GenerationFile, Installed, Pair, Secret, TargetSpec
-from certwarden.pki.certificate import MAX_CHAIN_BYTES, PLACEHOLDER_ISSUER, read_pair
+from certwarden.pki.certificate import (
+    MAX_CHAIN_BYTES,
+    is_placeholder,
+    read_pair,
+)
 from certwarden.targets import foreign
 from certwarden.targets.fixed import FixedPaths
 from certwarden.targets.node_red.reports import LOADED, forget_the_dead
@@ -62,7 +66,7 @@ class GenerationShelf:
                 return None
             return _installed(name, pair)
 
-    def publish(self, pair: Pair, *, is_placeholder: bool = False) -> Installed:
+    def publish(self, pair: Pair) -> Installed:
         """Makes the pair a generation, and current; then makes the fixed paths lead to it.
 
         Where that last step is not ours to take, the error says who can; what was published stands.
@@ -77,7 +81,7 @@ class GenerationShelf:
                     self._shelve(standing)
             name = self._shelve(pair)
             self._prune()
-        return Installed(int(name), pair.certificate, is_placeholder=is_placeholder)
+        return _installed(name, pair)
 
     def repair(self) -> None:
         """Makes the fixed paths lead to what is current, if it is whole.
@@ -101,7 +105,7 @@ class GenerationShelf:
             pair = self._load(name)
             if pair is None:
                 raise TargetError(f"generation {name} of {self._spec.name} is gone or not whole")
-            if not _is_placeholder(pair) and self._destination(_GOOD) != name:
+            if not is_placeholder(pair) and self._destination(_GOOD) != name:
                 files.switch_link(self._directory / _GOOD, f"{_GENERATIONS}/{name}")
 
     def last_good(self) -> Pair | None:
@@ -243,12 +247,7 @@ class GenerationShelf:
 
 
 def _installed(name: str, pair: Pair) -> Installed:
-    return Installed(int(name), pair.certificate, is_placeholder=_is_placeholder(pair))
-
-
-def _is_placeholder(pair: Pair) -> bool:
-    """No CA bears this name; one certificate alone is all that a placeholder has."""
-    return len(pair.chain_pem) == 1 and pair.certificate.issuer == PLACEHOLDER_ISSUER
+    return Installed(int(name), pair.certificate, is_placeholder=is_placeholder(pair))
 
 
 def _holds(path: Path, wanted: Content) -> bool:

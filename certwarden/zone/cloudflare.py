@@ -137,13 +137,13 @@ class CloudflareZone:
         return None
 
     def _aliases(self, zone: _ZoneRef, names: set[str]) -> dict[str, str]:
-        """Which of these names the zone holds a CNAME at, and its target; one call."""
+        """The CNAMEs that the zone holds, at least those at these names, by name; one call."""
         name_filter = {"name.exact": next(iter(names))} if len(names) == 1 else {}
         records = self._records(zone, {"type": "CNAME", **name_filter})
         return {
             _text(record, "name").lower(): normalised(_text(record, "content"))
             for record in records
-            if _text(record, "type") == "CNAME" and _text(record, "name").lower() in names
+            if _text(record, "type") == "CNAME"
         }
 
     # ── making ────────────────────────────────────────────────────────────────────────────────────
@@ -236,8 +236,9 @@ class CloudflareZone:
                 self._client.batch(_quoted(zone), "deletes", [{"id": each} for each in part])
             except (RefusedError, ReplyLostError) as error:
                 patience.after(error)
-                if isinstance(error, ReplyLostError) or error.does_not_exist:
-                    # One record that is gone makes the whole batch fail: see what is left.
+                if isinstance(error, RefusedError) and error.does_not_exist:
+                    # One record that is gone makes the whole batch fail, as does a batch whose
+                    # reply was lost when it comes again: see what is left.
                     doomed &= self._ours(zone, records)
             else:
                 doomed -= set(part)

@@ -161,7 +161,7 @@ def test_a_placeholder_is_known_as_one(target: Target) -> None:
     """It is installed like any other pair, and never mistaken for a certificate."""
     placeholder = build_placeholder(["example.org"], KeyType.ECDSA_P256, NOW)
 
-    target.shelf.publish(placeholder, is_placeholder=True)
+    target.shelf.publish(placeholder)
 
     installed = target.shelf.installed()
     assert installed is not None
@@ -203,7 +203,7 @@ def test_a_placeholder_is_never_the_last_good_pair(target: Target) -> None:
     """Going back to it would be no better than going nowhere."""
     placeholder = build_placeholder(["example.org"], KeyType.ECDSA_P256, NOW)
 
-    target.shelf.confirm(target.shelf.publish(placeholder, is_placeholder=True).number)
+    target.shelf.confirm(target.shelf.publish(placeholder).number)
 
     assert target.shelf.last_good() == STANDING
 

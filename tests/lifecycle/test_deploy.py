@@ -9,6 +9,7 @@ from certwarden.errors import TargetError
 from certwarden.lifecycle.deploy import Deployed, deploy
 from certwarden.model import (
     DeployOutcome,
+    KeyType,
     NoHandshake,
     Pair,
     Served,
@@ -17,8 +18,9 @@ from certwarden.model import (
     UnitVerb,
     Unreachable,
 )
+from certwarden.pki.certificate import build_placeholder
 from certwarden.ports import Level
-from tests.builders import NOW, a_certificate_spec, a_pair, a_target_spec
+from tests.builders import DOMAINS, NOW, a_certificate_spec, a_pair, a_target_spec
 from tests.fakes import FakeTarget, FakeWorld
 
 UNIT = UnitReload("nodered.service", UnitVerb.RESTART)
@@ -195,7 +197,7 @@ def test_the_programs_own_complaint_is_told() -> None:
 def test_a_placeholder_is_never_a_good_generation() -> None:
     """There is no going back to a placeholder."""
     world, target = a_world(a_target_spec())
-    deploy(world, target.spec, a_pair(), NOW, is_placeholder=True)
+    deploy(world, target.spec, build_placeholder(DOMAINS, KeyType.ECDSA_P256, NOW), NOW)
     assert target.shelf.last_good() is None
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from certwarden.errors import ZoneError
 from certwarden.model import Secret
+from certwarden.zone import client as client_module
 from certwarden.zone.client import CloudflareClient
 from tests.fakes_store import FakeClock
 from tests.world.server import Handler, LoopbackServer
@@ -99,11 +100,16 @@ def test_only_our_headers(
     """The token is sent as Bearer and nothing of CLOUDFLARE_* is, whatever the environment says."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    # Nor does a proxy get to see what goes to loopback in the clear.
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
     client.everything("/zones", {"name": "example.org"}, "look for the zone example.org")
     ((path, headers),) = replies.seen
     assert path == "/v4/zones?name=example.org&page=1"
     sent = {name.lower(): value for name, value in headers.items()}
     assert sent["authorization"] == f"Bearer {TOKEN}"
+    assert sent["accept-encoding"] == "identity"
     assert not {name for name in sent if name.startswith(("x-auth", "x-mine"))}
     assert not {value for value in ENVIRONMENT.values() if value in str(sent)}
     assert not {"x-stainless-os", "x-stainless-arch"} & set(sent)
@@ -219,6 +225,16 @@ def test_a_compressed_reply_is_not_unpacked(client: CloudflareClient, replies: R
     for _ in range(4):
         replies.say(200, EMPTY, Content_Encoding="gzip")
     assert "compressed" in _fails(client).what
+
+
+def test_an_endless_reply_ends(
+    client: CloudflareClient, replies: Replies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more of a reply is read than any true one has."""
+    monkeypatch.setattr(client_module, "MOST_BYTES", 1000)
+    for _ in range(4):
+        replies.say(200, b" " * 1001)
+    assert "does not end" in _fails(client).what
 
 
 def test_a_redirect_is_not_followed(client: CloudflareClient, replies: Replies) -> None:

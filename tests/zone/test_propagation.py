@@ -1,7 +1,10 @@
 """DnsPropagation: whom it asks, when it is content, and how long it takes for that."""
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -14,9 +17,12 @@ import pytest
 from certwarden.clock import SystemClock
 from certwarden.model import Address
 from certwarden.ports import Clock
+from certwarden.zone import propagation
 from certwarden.zone.propagation import (
     DnsPropagation,
     Look,
+    _Poll,
+    _Question,
     objection_to,
     step_after,
     voters,
@@ -25,7 +31,7 @@ from certwarden.zone.servers import Answer, NameServers, NoVote, Role, Server, S
 from tests.builders import a_txt_record
 from tests.fakes_store import FakeClock
 from tests.world.authority import TestAuthority
-from tests.world.dns import DnsFault, DnsServer, DohServer, Transport
+from tests.world.dns import Answers, DnsFault, DnsServer, DohServer, Transport
 from tests.world.zones import Record, Zones
 
 CHALLENGE = "_acme-challenge.example.org"
@@ -105,10 +111,10 @@ def test_visible_at_once(store: Zones, stack: ExitStack) -> None:
 def test_nobody_is_asked_before_the_record_is_there(store: Zones, stack: ExitStack) -> None:
     """Making the object asks nobody: a server that is asked too early remembers the answer."""
     server = stack.enter_context(DnsServer(store))
-    propagation = looking_at(server)
+    watcher = looking_at(server)
     assert server.queries == []
     publish(store, ONE, TWO)
-    propagation.wait(BOTH)
+    watcher.wait(BOTH)
     assert {(query.name, query.type) for query in server.queries} == {(CHALLENGE, "TXT")}
     assert all(query.answers for query in server.queries)
 
@@ -156,9 +162,9 @@ def test_a_wavering_server_is_not_believed(store: Zones, stack: ExitStack) -> No
         def ask(self, server: Server, name: str) -> Answer:
             return super().ask(server, name) if next(answers) else Shown(frozenset())
 
-    propagation = looking_at(server, clock=FakeClock())
-    propagation._servers = Wavering(FakeClock(), (), None)
-    assert propagation.wait(BOTH).agreed
+    watcher = looking_at(server, clock=FakeClock())
+    watcher._servers = Wavering(FakeClock(), (), None)
+    assert watcher.wait(BOTH).agreed
     assert next(answers, None) is None
 
 
@@ -174,11 +180,66 @@ def test_a_server_out_of_order_does_not_hold_up(store: Zones, stack: ExitStack, 
 
 
 def test_lost_packets(store: Zones, stack: ExitStack) -> None:
-    """A datagram that is lost is sent again."""
+    """A datagram that is lost is sent again, within the same question."""
     server = stack.enter_context(DnsServer(store))
     server.inject(DnsFault("drop", times=1))
     publish(store, ONE, TWO)
-    assert looking_at(server).wait(BOTH).agreed
+    asked = Server(Role.CONFIGURED, "server", server.host, server.port)
+    answer = NameServers(FakeClock(), (), None).ask(asked, CHALLENGE)
+    assert answer == Shown(frozenset({ONE, TWO}))
+
+
+def test_who_was_mute_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look waits for those who may answer, and takes what the others say when they say it."""
+    good, mute = (Server(Role.CONFIGURED, name, "192.0.2.1") for name in ("good", "mute"))
+    answers_at_last = threading.Event()
+    times = Counter[Server]()
+
+    class Scripted(NameServers):
+        def ask(self, server: Server, name: str) -> Answer:  # noqa: ARG002 - there is one
+            times[server] += 1
+            if server == good:
+                return Shown(frozenset({ONE}))
+            if times[server] > 1:
+                answers_at_last.wait(60)
+            return NoVote("does not answer")
+
+    monkeypatch.setattr(propagation, "PATIENCE", 60.0)
+    with ThreadPoolExecutor(4) as pool:
+        questions = [_Question(good, CHALLENGE), _Question(mute, CHALLENGE)]
+        poll = _Poll(Scripted(FakeClock(), (), None), pool, questions)
+        begun = time.monotonic()
+        for _ in range(3):
+            seen = poll.look()[CHALLENGE]
+        assert time.monotonic() - begun < 30
+        answers_at_last.set()
+    assert seen == {good: Shown(frozenset({ONE})), mute: NoVote("does not answer")}
+    assert times == {good: 3, mute: 2}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_only_resolvers_are_asked_to_resolve(store: Zones, stack: ExitStack, role: Role) -> None:
+    """The zone's own servers are asked what they hold, without recursion; with EDNS, 1232 bytes."""
+    seen: list[dns.message.Message] = []
+
+    class Recording(Answers):
+        def reply(self, wire: bytes, transport: Transport) -> bytes | None:
+            seen.append(dns.message.from_wire(wire))
+            return super().reply(wire, transport)
+
+    class RecordingDns(Recording, DnsServer): ...
+
+    class RecordingDoh(Recording, DohServer): ...
+
+    own = stack.enter_context(RecordingDns(store))
+    doh = stack.enter_context(RecordingDoh(store))
+    where = doh.url if role is Role.PUBLIC else own.host
+    servers = NameServers(FakeClock(), (), None)
+    stack.callback(servers.close)
+    servers.ask(Server(role, "server", where, own.port), CHALLENGE)
+    (query,) = seen
+    assert bool(query.flags & dns.flags.RD) is (role is not Role.AUTHORITATIVE)
+    assert (query.edns, query.payload) == (0, 1232)
 
 
 def test_truncated_answers(store: Zones, stack: ExitStack) -> None:
@@ -274,13 +335,13 @@ def test_a_signal_ends_it(store: Zones, stack: ExitStack) -> None:
 @pytest.mark.parametrize("host", ["192.0.2.999", "no such name", "", "a..b"])
 def test_never_raises(host: str) -> None:
     """An address that cannot be one is advice that could not be had, no error."""
-    propagation = DnsPropagation(
+    watcher = DnsPropagation(
         clock=FakeClock(),
         timeout=timedelta(0),
         settle=timedelta(0),
         nameservers=[Address(host, 53)],
     )
-    look = propagation.wait(BOTH)
+    look = watcher.wait(BOTH)
     assert not look.agreed
     assert look.detail
 
@@ -372,14 +433,14 @@ def test_all_public_resolvers_must_agree(store: Zones, stack: ExitStack, doh: Do
     second = stack.enter_context(DohServer(store))
 
     def look(timeout: float) -> Look:
-        propagation = DnsPropagation(
+        watcher = DnsPropagation(
             clock=SystemClock(),
             timeout=timedelta(seconds=timeout),
             settle=timedelta(0),
             doh=[doh.url, second.url],
         )
-        propagation._servers._of_zone[("example.org",)] = ()
-        return propagation.wait(BOTH)
+        watcher._servers._of_zone[("example.org",)] = ()
+        return watcher.wait(BOTH)
 
     second.inject(DnsFault("stale"))
     publish(store, ONE, TWO)

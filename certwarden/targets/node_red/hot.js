@@ -220,8 +220,8 @@ class Watcher {
     try {
       const draft = `${file}.tmp`;
       fs.rmSync(draft, { force: true });
-      fs.writeFileSync(draft, `${JSON.stringify(status)}\n`, { flag: 'wx', mode: 0o640 });
-      fs.chmodSync(draft, 0o640); // whatever the umask
+      fs.writeFileSync(draft, `${JSON.stringify(status)}\n`, { flag: 'wx', mode: 0o644 });
+      fs.chmodSync(draft, 0o644); // certwarden is not in our group; the directory keeps others out
       fs.renameSync(draft, file);
       if (!this.cleansUp) process.once('exit', contained(() => fs.rmSync(file, { force: true })));
       this.cleansUp = true;

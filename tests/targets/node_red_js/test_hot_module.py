@@ -167,7 +167,7 @@ def test_status_file_says_what_is_loaded(place: Path, live: Live, major: int) ->
         assert status["crl_number"] is None
         assert status["error"] is None
         file = live.directory / "loaded" / f"{served.program.process.pid}.json"
-        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
         live.publish(live.files(new))
         eventually(lambda: live.status()["fingerprint_sha256"] == new.fingerprint, "the new status")

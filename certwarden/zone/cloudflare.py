@@ -141,7 +141,7 @@ class CloudflareZone:
         name_filter = {"name.exact": next(iter(names))} if len(names) == 1 else {}
         records = self._records(zone, {"type": "CNAME", **name_filter})
         return {
-            _text(record, "name").lower(): normalised(_text(record, "content"))
+            _text(record, "name").lower(): normalised(clean(_text(record, "content")))
             for record in records
             if _text(record, "type") == "CNAME"
         }

@@ -1,0 +1,198 @@
+"""The command line's manners: one sentence, a suggestion, exit 2, and nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from certwarden.cli import main
+from certwarden.cli.arguments import parse, parser
+
+CONFIG = """\
+state_directory = "state"
+[acme]
+directory = "https://127.0.0.1:1/directory"
+terms_of_service_agreed = true
+[cloudflare]
+api_token_file = "token"
+[[certificate]]
+name = "home"
+domains = ["example.org"]
+  [[certificate.target]]
+  name = "node-red"
+  kind = "node-red"
+  reload = { hot = true }
+  probe = "127.0.0.1:1"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration that is in order; nobody is there to talk to."""
+    for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "CERTWARDEN_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("cfut_" + "0" * 40)
+    path = tmp_path / "config.toml"
+    path.touch(mode=0o600)
+    path.write_text(CONFIG)
+    return path
+
+
+WRONG = [
+    ([], "COMMAND"),
+    (["renw"], "did you mean `renew`"),
+    (["renew", "--frce"], "--frce"),
+    (["renew", "--forc"], "--forc"),  # no abbreviations: they would break when options are added
+    (["renew", "--config"], "--config"),
+    (["renew", "hme"], "did you mean `home`"),
+    (["renew", "elsewhere"], "there is no certificate `elsewhere`"),
+    (["renew", "home", "barn"], "there is no certificate `barn`"),
+    (["deploy", "node-red"], "there is no certificate `node-red`"),
+    (["renew", "--dry-run"], "staging_directory"),
+    (["revoke"], "NAME"),
+    (["revoke", "barn"], "there is no certificate `barn`"),
+    (["revoke", "home"], "there is no certificate home to revoke"),
+    (["revoke", "home", "--reason", "keycompromise"], "did you mean `keyCompromise`"),
+    (["revoke", "home", "--reason", "boredom"], "`boredom`"),
+    (["history", "barn"], "there is no certificate or target `barn`"),
+    (["history", "--limit", "0"], "`0` is not a positive number"),
+    (["history", "--limit", "many"], "`many` is not a positive number"),
+    (["config"], "COMMAND"),
+    (["config", "chekc"], "did you mean `check`"),
+    (["config", "show", "extra"], "extra"),
+    (["nodered"], "COMMAND"),
+    (["nodered", "inspect"], "0 targets in the configuration name a settings.js"),
+    (["snippet"], "PROGRAM"),
+    (["snippet", "node-rde"], "did you mean `node-red`"),
+    (["snippet", "node-red", "node-rde"], "did you mean `node-red`"),
+    (["completion"], "SHELL"),
+    (["completion", "basch"], "did you mean `bash`"),
+    (["status", "--jason"], "--jason"),
+    (["plan", "home"], "home"),
+    (["--verbos", "plan"], "--verbos"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=lambda value: " ".join(value))
+def test_a_wrong_command_line_is_one_sentence(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """Exit 2, what is wrong and what to do, nothing on stdout, nothing written."""
+    try:
+        code = main(["--config", str(config), *arguments])
+    except SystemExit as end:
+        code = int(str(end.code))
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert words in err
+    assert 1 <= len(err.splitlines()) <= 2
+    assert all(each.startswith("certwarden: ") for each in err.splitlines())
+    assert not (config.parent / "state").exists()
+
+
+def test_every_mistake_in_the_configuration_is_told_at_once(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its key path, with a suggestion for a misspelt key, before anything is written."""
+    text = CONFIG.replace("terms_of_service_agreed", "terms_of_service_agred")
+    text = text.replace('kind = "node-red"', 'kind = "node-rad"').replace("127.0.0.1:1", "nowhere")
+    config.write_text(text)
+    assert main(["--config", str(config), "renew"]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) >= 4
+    assert "acme.terms_of_service_agred" in err
+    assert "`terms_of_service_agreed`" in err
+    assert "certificate[0].target[0].kind" in err
+    assert "certificate[0].target[0].probe" in err
+    assert not (config.parent / "state").exists()
+
+
+def test_config_check_tells_mistakes_as_json(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`[{"path", "message"}]`, and an empty list where there is none."""
+    assert main(["--config", str(config), "config", "check", "--json"]) == 0
+    assert capsys.readouterr().out.strip() == "[]"
+    config.write_text(CONFIG.replace('name = "home"', 'name = "Home"'))
+    assert main(["--config", str(config), "config", "check", "--json"]) == 2
+    assert '"path": "certificate[0].name"' in capsys.readouterr().out
+
+
+def test_the_configuration_is_found_by_the_environment(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--config, else $CERTWARDEN_CONFIG, else the default, which is named when it is missing."""
+    monkeypatch.setenv("CERTWARDEN_CONFIG", str(config))
+    assert main(["config", "check"]) == 0
+    monkeypatch.setenv("CERTWARDEN_CONFIG", str(config.with_name("none.toml")))
+    assert main(["config", "check"]) == 2
+    assert "none.toml" in capsys.readouterr().err
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` of the whole program names every command and the exit codes."""
+    with pytest.raises(SystemExit) as end:
+        parse(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    commands = ("renew", "deploy", "plan", "status", "history", "revoke", "config", "nodered")
+    for command in (*commands, "snippet", "completion"):
+        assert command in text
+    assert "exit codes" in text
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_a_script_that_the_shell_takes(shell: str, tmp_path: Path) -> None:
+    """Made from the command tree itself; the shell finds no mistake in it."""
+    script = subprocess.run(
+        [sys.executable, "-m", "certwarden", "completion", shell],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "renew" in script
+    path = tmp_path / "script"
+    path.write_text(script)
+    if shell == "bash":
+        subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    """A person who presses Tab after `certwarden re` is offered `renew` and `revoke`."""
+    script = tmp_path / "completion.bash"
+    script.write_text(
+        subprocess.run(
+            [sys.executable, "-m", "certwarden", "completion", "bash"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    ask = (
+        f"source {script}; COMP_WORDS=(certwarden re); COMP_CWORD=1; "
+        'complete -p certwarden >/dev/null; $(complete -p certwarden | sed "s/.*-F \\([^ ]*\\).*/\\1/"); '
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    offered = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert {"renew", "revoke"} <= set(offered.stdout.split())
+
+
+def test_a_reader_that_goes_away_is_no_traceback(config: Path) -> None:
+    """`certwarden … | head` ends quietly."""
+    done = subprocess.run(
+        f"{sys.executable} -m certwarden --config {config} config show | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_the_parser_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building the command tree reads neither file nor environment."""
+    monkeypatch.setattr(os, "environ", {})
+    assert parser().prog == "certwarden"

@@ -1,0 +1,136 @@
+"""Results as text and JSON: the shapes that other programs rely on, and true words for people."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from certwarden.cli import render
+from certwarden.errors import IssuerError, TargetError
+from certwarden.lifecycle.deploy import Deployed
+from certwarden.lifecycle.plan import plan
+from certwarden.lifecycle.reconcile import CertificateResult, PassResult
+from certwarden.model import DeployOutcome, Observed, ObservedTarget, Served, Unreachable
+from tests.builders import (
+    NOW,
+    a_certificate_spec,
+    a_pair,
+    a_stored,
+    a_target_spec,
+    an_attempt,
+    an_event,
+    an_installed,
+)
+
+STORED = a_stored(obtained_at=NOW - timedelta(days=30))
+Shown = pytest.CaptureFixture[str]
+
+
+def observed(*targets: ObservedTarget, failing: bool = False) -> Observed:
+    spec = a_certificate_spec(targets=[target.spec for target in targets])
+    return Observed(spec, STORED, None, targets, (an_attempt(),) if failing else ())
+
+
+def a_target(seen: Served | Unreachable) -> ObservedTarget:
+    return ObservedTarget(a_target_spec(), an_installed(STORED.pair), seen, None)
+
+
+def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
+    """Times with a Z, even lower-case hex, null where there is nothing."""
+    target = a_target(Served(STORED.certificate))
+    render.show_status([observed(target, failing=True)], NOW, is_json=True)
+    document = json.loads(capsys.readouterr().out)
+    (certificate,) = document["certificates"]
+    assert set(certificate) >= {
+        *("name", "domains", "state", "serial", "fingerprint_sha256", "issuer"),
+        *("not_before", "not_after", "renewal", "last_error", "targets"),
+    }
+    assert certificate["state"] == "failing"
+    assert certificate["last_error"]["what"] == "the CA could not be reached"
+    assert certificate["renewal"] == {"at": "2026-12-22T12:00:00Z", "reason": "lifetime"}
+    assert certificate["targets"][0]["served"] == STORED.certificate.fingerprint
+    assert {"authority", "clock"} <= set(document)
+
+
+def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
+    """A third of 90 days has passed: a third of the bar is full."""
+    other = a_target(Served(a_pair().certificate))
+    render.show_status([observed(other, failing=True)], NOW, is_json=False)
+    text = capsys.readouterr().out
+    assert "█" * 8 + "░" * 16 in text
+    assert "60 days left" in text
+    assert "renews   2026-12-22 12:00" in text
+    assert "stale — serves serial" in text
+    assert "the CA could not be reached" in text
+    assert "check the network" in text
+
+
+def test_an_unreachable_target_says_why(capsys: Shown) -> None:
+    """The probe's own words are shown."""
+    render.show_status([observed(a_target(Unreachable("nobody is there")))], NOW, is_json=False)
+    assert "unreachable — nobody is there" in capsys.readouterr().out
+
+
+def test_plan_json_has_the_shape_of_the_contract(capsys: Shown) -> None:
+    """Step, certificate, target, reason and instant of each."""
+    seen = observed(a_target(Served(a_pair().certificate)))
+    render.show_plan(plan([seen], 1, NOW), [seen], NOW, is_json=True)
+    sweep, deploy = json.loads(capsys.readouterr().out)
+    assert (sweep["step"], sweep["certificate"], sweep["target"]) == ("sweep", None, None)
+    assert (deploy["step"], deploy["certificate"], deploy["target"]) == (
+        "deploy",
+        "home",
+        "node-red",
+    )
+    assert deploy["at"] == "2026-11-22T12:00:00Z"
+
+
+def test_an_empty_plan_says_when_there_will_be_something(capsys: Shown) -> None:
+    """Nothing to do is an answer, and so is the next date."""
+    seen = observed(a_target(Served(STORED.certificate)))
+    render.show_plan((), [seen], NOW, is_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "nothing to do",
+        "home renews 2026-12-22 12:00, when a third of its lifetime of 90 days is left",
+    ]
+
+
+def test_a_pass_is_told_certificate_by_certificate(capsys: Shown) -> None:
+    """What was renewed, where it is in use, and what was not done."""
+    failed = Deployed("nginx", DeployOutcome.FAILED, TargetError("it refuses", "look"))
+    result = PassResult(
+        (
+            CertificateResult(
+                "home", STORED, True, None, (Deployed("node-red", DeployOutcome.IN_USE), failed)
+            ),
+            CertificateResult("barn", STORED, False, IssuerError("refused", "wait")),
+            CertificateResult("attic", None, False, IssuerError("refused")),
+        )
+    )
+    render.show_pass(result, is_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "home: renewed, valid until 2027-01-21 12:00, in use at node-red, NOT in use at nginx",
+        "barn: not renewed, valid until 2027-01-21 12:00",
+        "attic: no certificate",
+    ]
+    assert not result.is_good
+    render.show_pass(result, is_json=True)
+    home, barn, _ = json.loads(capsys.readouterr().out)["certificates"]
+    assert home["targets"][1] == {
+        "name": "nginx",
+        "outcome": "failed",
+        "error": {"what": "it refuses", "hint": "look"},
+    }
+    assert barn["error"]["what"] == "refused"
+
+
+def test_history_is_a_line_an_event(capsys: Shown) -> None:
+    """When, what kind, of whom, and the words."""
+    render.show_history([an_event(target="node-red", text="in use")], is_json=False)
+    assert capsys.readouterr().out == "2026-11-22 12:00  obtained         node-red: in use\n"
+
+
+def test_config_is_shown_by_key_path(capsys: Shown) -> None:
+    """The same paths that mistakes are told by."""
+    render.show_config({"a": {"b": 1}, "c": [{"d": "x"}], "e": []}, is_json=False)
+    assert capsys.readouterr().out.splitlines() == ["a.b = 1", 'c[0].d = "x"', "e = []"]

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from certwarden.errors import Error
+
 
 class Secret:
     """Bytes that must not be seen: `repr` and `str` are `***`; `reveal()` is easy to find."""
@@ -245,13 +247,14 @@ class RevocationReason(StrEnum):
 
 @dataclass(frozen=True)
 class PendingRevocation:
-    """A stored version that a person wants revoked: its replacement comes first."""
+    """A stored version that a person wants revoked; it stands until it is replaced and revoked."""
 
     certificate: str
     version: int
     fingerprint: str
     reason: RevocationReason
     requested_at: datetime
+    is_revoked: bool = False  # at the CA already, and still to be replaced
 
 
 @dataclass(frozen=True)
@@ -435,7 +438,8 @@ class Observed:
     draft: Draft | None
     targets: tuple[ObservedTarget, ...]
     failures: tuple[Attempt, ...] = ()  # since the last success, newest first
-    revocation: PendingRevocation | None = None
+    revocations: tuple[PendingRevocation, ...] = ()
+    trouble: Error | None = None  # why what is stored could not be read, if it could not
 
 
 # ── what is to be done ────────────────────────────────────────────────────────────────────────────

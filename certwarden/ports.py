@@ -206,11 +206,13 @@ class Revocations(Protocol):
     """Revocations that a person has asked for; written down before anything is replaced."""
 
     def request_revocation(self, revocation: PendingRevocation) -> None:
-        """MUST be durable when it returns; a second request for a certificate changes nothing."""
+        """MUST be durable when it returns; replaces an earlier request for the same leaf."""
 
-    def pending_revocation(self, certificate: str) -> PendingRevocation | None: ...
+    def pending_revocations(self, certificate: str) -> tuple[PendingRevocation, ...]:
+        """Those that are not settled, oldest first."""
 
-    def revoked(self, certificate: str) -> None: ...
+    def settle_revocation(self, revocation: PendingRevocation) -> None:
+        """Nothing is left to be done for it."""
 
 
 class Deploys(Protocol):
@@ -253,6 +255,9 @@ class Shelf(Protocol):
 
     def installed(self) -> Installed | None:
         """What is current and whole, at the fixed paths too; None where nothing usable is there."""
+
+    def repair(self) -> None:
+        """Makes the fixed paths lead to what is current again, if it is whole."""
 
     def publish(self, pair: Pair) -> Installed:
         """Makes the pair the current generation, and the fixed paths lead to it."""

@@ -86,16 +86,7 @@ class Warden:
 
     def propagation(self) -> Propagation:
         """The look whether records are to be seen."""
-        from certwarden.zone.propagation import DnsPropagation
-
-        dns = self._config.dns
-        return DnsPropagation(
-            clock=self.clock,
-            timeout=dns.propagation_timeout,
-            settle=dns.settle,
-            nameservers=dns.nameservers,
-            doh=dns.doh,
-        )
+        return self._propagation
 
     # ── targets ───────────────────────────────────────────────────────────────────────────────────
 
@@ -136,6 +127,19 @@ class Warden:
             base_url=cloudflare.base_url,
             zone_ids=cloudflare.zone_ids,
             clock=self.clock,
+        )
+
+    @cached_property
+    def _propagation(self) -> Propagation:
+        from certwarden.zone.propagation import DnsPropagation
+
+        dns = self._config.dns
+        return DnsPropagation(
+            clock=self.clock,
+            timeout=dns.propagation_timeout,
+            settle=dns.settle,
+            nameservers=dns.nameservers,
+            doh=dns.doh,
         )
 
     def _issuer(self, directory_url: str) -> Issuer:

@@ -163,7 +163,7 @@ class FakeLedger:
         self.attempts: list[Attempt] = []
         self.deploys: list[DeployRecord] = []
         self.journal: list[TxtRecord] = []
-        self.revocations: dict[str, PendingRevocation] = {}
+        self.revocations: dict[tuple[str, str], PendingRevocation] = {}
         self.history: list[Event] = []
 
     def begin_attempt(
@@ -219,13 +219,15 @@ class FakeLedger:
         return tuple(self.journal)
 
     def request_revocation(self, revocation: PendingRevocation) -> None:
-        self.revocations.setdefault(revocation.certificate, revocation)
+        key = (revocation.certificate, revocation.fingerprint)
+        first = self.revocations.get(key, revocation)
+        self.revocations[key] = replace(revocation, requested_at=first.requested_at)
 
-    def pending_revocation(self, certificate: str) -> PendingRevocation | None:
-        return self.revocations.get(certificate)
+    def pending_revocations(self, certificate: str) -> tuple[PendingRevocation, ...]:
+        return tuple(r for r in self.revocations.values() if r.certificate == certificate)
 
-    def revoked(self, certificate: str) -> None:
-        self.revocations.pop(certificate, None)
+    def settle_revocation(self, revocation: PendingRevocation) -> None:
+        self.revocations.pop((revocation.certificate, revocation.fingerprint), None)
 
     def begin_deploy(
         self,

@@ -16,6 +16,7 @@ exit codes:
   1  something failed; the rest was still done
   2  wrong command line or configuration; nothing was changed
   3  attention needed (status)
+  130  interrupted
 """
 REASONS = (
     "unspecified",
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         help="the configuration (default: $CERTWARDEN_CONFIG, else /etc/certwarden/config.toml)",
     )
     top.add_argument("--verbose", action="store_true", help="tell each phase of the work")
-    top.add_argument("--quiet", action="store_true", help="tell only what failed")
+    top.add_argument("--quiet", action="store_true", help="on stderr, only warnings and errors")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     renew = _command(commands, "renew", "obtain what is due, deploy what is not in use, clean up")

@@ -14,7 +14,7 @@ from certwarden.cli.privilege import settle
 from certwarden.clock import SystemClock
 from certwarden.config import Config, effective, load
 from certwarden.errors import ConfigError, Error, UsageError
-from certwarden.model import CertificateSpec, RevocationReason, TargetSpec
+from certwarden.model import CertificateSpec, Pair, RevocationReason, TargetSpec
 from certwarden.ports import Level
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def revoke(arguments: Namespace) -> int:
         reason = RevocationReason(arguments.reason)
         request_revocation(warden, arguments.name, reason, now, is_urgent=arguments.now)
         result = reconcile(warden, specs, now)
-        is_open = warden.revocations.pending_revocation(arguments.name) is not None
+        is_open = warden.revocations.pending_revocations(arguments.name)
     render.show_pass(result, is_json=False)
     return DONE if result.is_good and not is_open else FAILED
 
@@ -146,7 +146,7 @@ def nodered_inspect(arguments: Namespace) -> int:
         settings = targets[0].settings
     inspection = inspect(settings, node=arguments.node)
     render.show_inspection(inspection, is_json=arguments.json)
-    return DONE
+    return FAILED if inspection.error else DONE
 
 
 def snippet(arguments: Namespace) -> int:
@@ -166,7 +166,7 @@ def snippet(arguments: Namespace) -> int:
             f"the configuration has {len(targets)} targets of kind {arguments.program}",
             f"say which is meant: {', '.join(names)}" if names else "configure one first",
         )
-    render.show_line(node_red_snippet(targets[0]))
+    render.show_line(node_red_snippet(targets[0]).rstrip())
     return DONE
 
 
@@ -188,19 +188,17 @@ def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateS
             "there is no staging directory to rehearse at",
             "set `acme.staging_directory` in the configuration",
         )
-    code = DONE
+    results: dict[str, Pair | Error] = {}
     with _warden(arguments, config) as warden:
         for spec in specs:
             try:
                 with warden.locks.orders():
-                    pair = rehearse(warden, spec, warden.clock.now())
+                    results[spec.name] = rehearse(warden, spec, warden.clock.now())
             except Error as error:
                 warden.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
-                code = FAILED
-            else:
-                text = f"the rehearsal went well (by {pair.certificate.issuer}); nothing is kept"
-                warden.reporter.event(Level.INFO, spec.name, text)
-    return code
+                results[spec.name] = error
+    render.show_rehearsals(results, is_json=arguments.json)
+    return FAILED if any(isinstance(each, Error) for each in results.values()) else DONE
 
 
 def _config(arguments: Namespace) -> Config:
@@ -216,7 +214,8 @@ def _warden(
 
     settle(config.state_directory, keep_root=arguments.command == "deploy")
     console = Console(is_verbose=arguments.verbose, is_quiet=arguments.quiet)
-    warden = Warden(config, console, purpose=arguments.command, is_read_only=is_read_only)
+    purpose = " ".join([arguments.command, *getattr(arguments, "names", ())])
+    warden = Warden(config, console, purpose=purpose, is_read_only=is_read_only)
     try:
         yield warden
     finally:

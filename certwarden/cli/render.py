@@ -5,7 +5,7 @@ are UTC with a Z; hex is lower case. Text says the same in fewer words and is no
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,15 @@ from certwarden.lifecycle.status import (
     certificate_state,
     target_state,
 )
-from certwarden.model import DeployOutcome, Event, Observed, ObservedTarget, Served, Step
+from certwarden.model import (
+    DeployOutcome,
+    Event,
+    Observed,
+    ObservedTarget,
+    Pair,
+    Served,
+    Step,
+)
 
 if TYPE_CHECKING:  # these would load `cryptography`, which a quick command does without
     from certwarden.lifecycle.reconcile import CertificateResult, PassResult
@@ -44,6 +52,29 @@ def show_pass(result: "PassResult", *, is_json: bool) -> None:
         return
     for each in result.certificates:
         print(_result_line(each))
+
+
+def show_rehearsals(results: Mapping[str, Pair | Error], *, is_json: bool) -> None:
+    """How each rehearsal at the staging directory ended."""
+    if is_json:
+        _show_json(
+            {
+                "certificates": [
+                    {
+                        "name": name,
+                        "issuer": None if isinstance(result, Error) else result.certificate.issuer,
+                        "error": _error_json(result) if isinstance(result, Error) else None,
+                    }
+                    for name, result in results.items()
+                ]
+            }
+        )
+        return
+    for name, result in results.items():
+        if isinstance(result, Error):
+            print(f"{name}: the rehearsal failed")
+        else:
+            print(f"{name}: the rehearsal went well (by {result.certificate.issuer})")
 
 
 def show_plan(
@@ -222,7 +253,6 @@ def _error_json(error: Error | None) -> dict[str, str] | None:
 def _status_json(seen: Observed, now: datetime) -> dict[str, Any]:
     leaf = seen.stored.certificate if seen.stored else None
     due = renewal(seen, now)
-    last = seen.failures[0] if seen.failures else None
     return {
         "name": seen.spec.name,
         "domains": list(seen.spec.domains),
@@ -233,16 +263,20 @@ def _status_json(seen: Observed, now: datetime) -> dict[str, Any]:
         "not_before": _time(leaf.not_before) if leaf else None,
         "not_after": _time(leaf.not_after) if leaf else None,
         "renewal": {"at": _time(due.at), "reason": due.reason.value},
-        "last_error": {
-            "at": _time(last.ended_at or last.begun_at),
-            "what": last.what,
-            "hint": last.hint,
-            "next_try": None,
-        }
-        if last
-        else None,
+        "last_error": _last_error_json(seen, now),
         "targets": [_target_json(seen, target) for target in seen.targets],
     }
+
+
+def _last_error_json(seen: Observed, now: datetime) -> dict[str, str | None] | None:
+    if seen.trouble is not None:
+        at, what, hint = now, seen.trouble.what, seen.trouble.hint
+    elif seen.failures:
+        last = seen.failures[0]
+        at, what, hint = last.ended_at or last.begun_at, last.what, last.hint
+    else:
+        return None
+    return {"at": _time(at), "what": what, "hint": hint, "next_try": None}
 
 
 def _target_json(seen: Observed, target: ObservedTarget) -> dict[str, Any]:
@@ -276,11 +310,10 @@ def _status_lines(seen: Observed, now: datetime) -> list[str]:
         else f"  renews   now: {due.text}"
     )
     lines += [f"  target   {_target_line(seen, target)}" for target in seen.targets]
-    if seen.failures:
-        last = seen.failures[0]
-        lines.append(f"  error    {_date(last.ended_at or last.begun_at)}: {last.what}")
-        if last.hint:
-            lines.append(f"           {last.hint}")
+    if (error := _last_error_json(seen, now)) is not None:
+        lines.append(f"  error    {error['at']}: {error['what']}")
+        if error["hint"]:
+            lines.append(f"           {error['hint']}")
     return lines
 
 
@@ -289,7 +322,7 @@ def _target_line(seen: Observed, target: ObservedTarget) -> str:
     where = f" at {target.spec.probe}" if target.spec.probe else ""
     text = f"{target.spec.name} ({target.spec.kind.name}){where}: {state.value}"
     match state:
-        case TargetState.UNREACHABLE | TargetState.FAILED if target.seen is not None:
+        case TargetState.UNREACHABLE | TargetState.FAILED:
             detail = getattr(target.seen, "what", "")
             if not detail and target.last_deploy is not None:
                 detail = target.last_deploy.what
@@ -315,7 +348,7 @@ def _left(duration: timedelta) -> str:
 
 
 def _leaves(path: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         prefix = f"{path}." if path else ""
         return [leaf for key, each in value.items() for leaf in _leaves(f"{prefix}{key}", each)]
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
@@ -328,7 +361,7 @@ def _time(instant: datetime) -> str:
 
 
 def _date(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%d %H:%M")
+    return instant.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _show_json(value: Any) -> None:

@@ -174,6 +174,8 @@ class _Work:
             return failure.adding("there is no earlier good certificate to go back to")
         if not good.certificate.is_valid_at(self._now):
             return failure.adding("the last good certificate has expired, so the new one stays")
+        if self._is_revoked(good):
+            return failure.adding("the last good certificate is revoked, so the new one stays")
         self._world.reporter.phase(self._spec.name, "rolling back")
         installed = self._shelf.publish(good)
         again = self._take_up(good.certificate.fingerprint, before)
@@ -188,6 +190,11 @@ class _Work:
         )
         self._world.history.record(event)
         return failure.adding(text)
+
+    def _is_revoked(self, pair: Pair) -> bool:
+        pending = self._world.revocations.pending_revocations(self._spec.certificate)
+        fingerprint = pair.certificate.fingerprint
+        return any(each.is_revoked and each.fingerprint == fingerprint for each in pending)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from certwarden.errors import Error, TargetError
 from certwarden.model import CertificateSpec, Observed, ObservedTarget, Seen, TargetSpec
 from certwarden.ports import Neighbours
 
@@ -12,17 +13,7 @@ def observe(
 ) -> tuple[Observed, ...]:
     """What is found for each certificate; targets are looked at side by side, or not at all."""
     seen = _look_everywhere(world, specs) if is_probing else {}
-    return tuple(
-        Observed(
-            spec=spec,
-            stored=world.certificates.load(spec.name),
-            draft=world.certificates.load_draft(spec.name),
-            targets=tuple(_observe(world, target, seen) for target in spec.targets),
-            failures=world.attempts.failures(spec.name),
-            revocation=world.revocations.pending_revocation(spec.name),
-        )
-        for spec in specs
-    )
+    return tuple(_observe_certificate(world, spec, seen) for spec in specs)
 
 
 def observe_target(world: Neighbours, spec: TargetSpec) -> ObservedTarget:
@@ -31,10 +22,29 @@ def observe_target(world: Neighbours, spec: TargetSpec) -> ObservedTarget:
     return _observe(world, spec, {spec.name: probe.look()} if probe else {})
 
 
+def _observe_certificate(
+    world: Neighbours, spec: CertificateSpec, seen: Mapping[str, Seen]
+) -> Observed:
+    """One certificate; that it cannot be read is a fact about it, and none about the others."""
+    targets = tuple(_observe(world, target, seen) for target in spec.targets)
+    failures = world.attempts.failures(spec.name)
+    revocations = world.revocations.pending_revocations(spec.name)
+    try:
+        stored = world.certificates.load(spec.name)
+        draft = world.certificates.load_draft(spec.name)
+    except Error as error:
+        return Observed(spec, None, None, targets, failures, revocations, trouble=error)
+    return Observed(spec, stored, draft, targets, failures, revocations)
+
+
 def _observe(world: Neighbours, spec: TargetSpec, seen: Mapping[str, Seen]) -> ObservedTarget:
+    try:
+        installed = world.shelf(spec.name).installed()
+    except TargetError:
+        installed = None  # the deploy that this asks for meets the same, and says so
     return ObservedTarget(
         spec=spec,
-        installed=world.shelf(spec.name).installed(),
+        installed=installed,
         seen=seen.get(spec.name),
         last_deploy=world.deploys.last_deploy(spec.name),
     )

@@ -42,6 +42,8 @@ def plan(
         reason = f"{leftovers} TXT record{plural} of an earlier pass may still exist"
         steps.append(Step(StepKind.SWEEP, None, None, reason, now))
     for each in observed:
+        if each.trouble is not None:
+            continue  # what is stored cannot be read, so that nothing is known to be needed
         steps += _certificate_steps(each, now, is_forced=each.spec.name in force)
     return tuple(steps)
 
@@ -58,8 +60,10 @@ def renewal(seen: Observed, now: datetime) -> Renewal:
     if change := _change(seen, stored):
         return Renewal(now, RenewalReason.DOMAINS_CHANGED, change)
     leaf = stored.certificate
-    if seen.revocation is not None and seen.revocation.fingerprint == leaf.fingerprint:
-        return Renewal(now, RenewalReason.LIFETIME, "it is to be revoked, so it is replaced first")
+    for revocation in seen.revocations:
+        if revocation.fingerprint == leaf.fingerprint:
+            verb = "has been" if revocation.is_revoked else "is to be"
+            return Renewal(now, RenewalReason.LIFETIME, f"it {verb} revoked, so it is replaced")
     is_short = leaf.lifetime < SHORT_LIFETIME
     remainder, words = (leaf.lifetime / 2, "half") if is_short else (leaf.lifetime / 3, "a third")
     at = leaf.not_after - remainder

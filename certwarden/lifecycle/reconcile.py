@@ -4,16 +4,18 @@ Stored, installed and served are three states, each put right on its own; one ce
 fails never holds up another.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from certwarden.errors import Error, TargetError
 from certwarden.lifecycle.deploy import Deployed, deploy
 from certwarden.lifecycle.observe import observe, observe_target
 from certwarden.lifecycle.obtain import obtain, sweep
 from certwarden.lifecycle.plan import deploy_reason, plan, renewal
-from certwarden.lifecycle.revoke import finish_revocation
+from certwarden.lifecycle.revoke import finish_revocations
 from certwarden.model import (
     CertificateSpec,
     DeployOutcome,
@@ -26,6 +28,8 @@ from certwarden.model import (
 )
 from certwarden.pki.certificate import build_placeholder
 from certwarden.ports import Level, Neighbours
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -78,19 +82,13 @@ def reconcile(
     if any(step.kind is StepKind.SWEEP for step in steps):
         swept, sweep_error = _sweep(world)
     due = {step.certificate for step in steps if step.kind is StepKind.OBTAIN}
-    results = []
-    for seen in observed:
-        stored, is_new, error = seen.stored, False, None
-        if seen.spec.name in due:
-            stored, is_new, error = _obtain_if_due(world, seen, now, force)
-        deployed: tuple[Deployed, ...] = ()
-        if stored is not None and is_deploying:
-            deployed = _deploy_where_needed(world, seen, stored, now)
-            error = finish_revocation(world, stored, deployed) or error
-        results.append(CertificateResult(seen.spec.name, stored, is_new, error, deployed))
+    results = tuple(
+        _act(world, seen, now, force, is_due=seen.spec.name in due, is_deploying=is_deploying)
+        for seen in observed
+    )
     is_ordering = bool(due)
     leftovers = len(world.journal.leftovers()) if is_ordering and sweep_error is None else 0
-    return PassResult(tuple(results), swept, sweep_error, leftovers)
+    return PassResult(results, swept, sweep_error, leftovers)
 
 
 def deploy_again(world: Neighbours, specs: Sequence[CertificateSpec], now: datetime) -> PassResult:
@@ -101,16 +99,40 @@ def deploy_again(world: Neighbours, specs: Sequence[CertificateSpec], now: datet
     """
     results = []
     for spec in specs:
-        stored = world.certificates.load(spec.name)
-        deployed = []
-        for target in spec.targets:
-            with world.locks.target(target.name):
-                if stored is not None:
-                    deployed.append(deploy(world, target, stored.pair, now))
-                else:
-                    deployed.append(_deploy_placeholder(world, spec, target, now))
-        results.append(CertificateResult(spec.name, stored, deployed=tuple(deployed)))
+        try:
+            stored = world.certificates.load(spec.name)
+        except Error as error:
+            world.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
+            results.append(CertificateResult(spec.name, None, error=error))
+            continue
+        put = partial(_deploy_stored_or_placeholder, world, spec, stored, now=now)
+        deployed = tuple(_locked(world, target, put) for target in spec.targets)
+        results.append(CertificateResult(spec.name, stored, deployed=deployed))
     return PassResult(tuple(results))
+
+
+def _act(
+    world: Neighbours,
+    seen: Observed,
+    now: datetime,
+    force: Collection[str],
+    *,
+    is_due: bool,
+    is_deploying: bool,
+) -> CertificateResult:
+    """Whatever one certificate needs."""
+    name = seen.spec.name
+    if seen.trouble is not None:
+        world.reporter.event(Level.ERROR, name, seen.trouble.what, seen.trouble.hint)
+        return CertificateResult(name, None, error=seen.trouble)
+    stored, is_new, error = seen.stored, False, None
+    if is_due:
+        stored, is_new, error = _obtain_if_due(world, seen, now, force)
+    deployed: tuple[Deployed, ...] = ()
+    if stored is not None and is_deploying:
+        deployed = _deploy_where_needed(world, seen, stored, now)
+        error = finish_revocations(world, stored, deployed) or error
+    return CertificateResult(name, stored, is_new, error, deployed)
 
 
 def _sweep(world: Neighbours) -> tuple[int, Error | None]:
@@ -154,26 +176,48 @@ def _version(seen: Observed) -> int:
 def _deploy_where_needed(
     world: Neighbours, seen: Observed, stored: Stored, now: datetime
 ) -> tuple[Deployed, ...]:
+    put = partial(_deploy_if_needed, world, stored, now=now)
     deployed = []
     for target in seen.targets:
-        name = target.spec.name
-        if deploy_reason(stored, target, now) is None:
-            if isinstance(target.seen, Unreachable):
-                world.reporter.event(Level.WARNING, name, target.seen.what)
-            continue
-        try:
-            with world.locks.target(name):
-                if deploy_reason(stored, observe_target(world, target.spec), now) is not None:
-                    deployed.append(deploy(world, target.spec, stored.pair, now))
-        except Error as error:
-            world.reporter.event(Level.ERROR, name, error.what, error.hint)
-            deployed.append(Deployed(name, DeployOutcome.FAILED, error))
+        if deploy_reason(stored, target, now) is not None:
+            if (result := _locked(world, target.spec, put)) is not None:
+                deployed.append(result)
+        elif isinstance(target.seen, Unreachable):
+            world.reporter.event(Level.WARNING, target.spec.name, target.seen.what)
     return tuple(deployed)
 
 
-def _deploy_placeholder(
-    world: Neighbours, spec: CertificateSpec, target: TargetSpec, now: datetime
+def _locked(
+    world: Neighbours, target: TargetSpec, put: Callable[[TargetSpec], _Result]
+) -> _Result | Deployed:
+    """What `put` did under the target's lock; an error on the way is a failed deploy."""
+    try:
+        with world.locks.target(target.name):
+            return put(target)
+    except Error as error:
+        world.reporter.event(Level.ERROR, target.name, error.what, error.hint)
+        return Deployed(target.name, DeployOutcome.FAILED, error)
+
+
+def _deploy_if_needed(
+    world: Neighbours, stored: Stored, target: TargetSpec, now: datetime
+) -> Deployed | None:
+    """Looks again, now that nobody else is at it; None where it has been done meanwhile."""
+    world.shelf(target.name).repair()
+    if deploy_reason(stored, observe_target(world, target), now) is None:
+        return None
+    return deploy(world, target, stored.pair, now)
+
+
+def _deploy_stored_or_placeholder(
+    world: Neighbours,
+    spec: CertificateSpec,
+    stored: Stored | None,
+    target: TargetSpec,
+    now: datetime,
 ) -> Deployed:
+    if stored is not None:
+        return deploy(world, target, stored.pair, now)
     seen = observe_target(world, target).seen
     if isinstance(seen, Served) and seen.certificate.is_valid_at(now):
         what = f"there is no certificate yet for {spec.name}, so what {target.name} serves stays"

@@ -5,6 +5,7 @@ at any point leaves a pass that finishes it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from certwarden.errors import Error, UsageError
@@ -30,36 +31,41 @@ def request_revocation(
     stored = world.certificates.load(name)
     if stored is None:
         raise UsageError(f"there is no certificate {name} to revoke", "see `certwarden status`")
-    if world.revocations.pending_revocation(name) is None:
-        pending = PendingRevocation(
-            name, stored.version, stored.certificate.fingerprint, reason, now
-        )
-        world.revocations.request_revocation(pending)
+    fingerprint = stored.certificate.fingerprint
+    pending = PendingRevocation(name, stored.version, fingerprint, reason, now)
+    world.revocations.request_revocation(pending)
     if is_urgent:
         _revoke(world, stored, reason)
+        world.revocations.request_revocation(replace(pending, is_revoked=True))
 
 
-def finish_revocation(
+def finish_revocations(
     world: Neighbours, stored: Stored, deployed: Sequence[Deployed]
 ) -> Error | None:
-    """Revokes what was to be revoked, if its replacement is in use; returns what went wrong."""
-    pending = world.revocations.pending_revocation(stored.name)
-    if pending is None or pending.fingerprint == stored.certificate.fingerprint:
-        return None
+    """Revokes what was to be revoked, once its replacement is in use; returns what went wrong."""
     if any(each.outcome is DeployOutcome.FAILED for each in deployed):
         return None  # the failed deploy is what a person has to hear of
-    old = world.certificates.load_version(stored.name, pending.version)
-    if old is None or old.certificate.fingerprint != pending.fingerprint:
-        text = "the certificate to be revoked is no longer kept, so it was not revoked"
-        world.reporter.event(Level.WARNING, stored.name, text)
-    else:
+    failure: Error | None = None
+    for pending in world.revocations.pending_revocations(stored.name):
+        if pending.fingerprint == stored.certificate.fingerprint:
+            continue  # not replaced yet
         try:
-            _revoke(world, old, pending.reason)
+            _finish(world, pending)
         except Error as error:
             world.reporter.event(Level.ERROR, stored.name, error.what, error.hint)
-            return error
-    world.revocations.revoked(stored.name)
-    return None
+            failure = error
+    return failure
+
+
+def _finish(world: Neighbours, pending: PendingRevocation) -> None:
+    if not pending.is_revoked:
+        old = world.certificates.load_version(pending.certificate, pending.version)
+        if old is not None and old.certificate.fingerprint == pending.fingerprint:
+            _revoke(world, old, pending.reason)
+        else:
+            text = "the certificate to be revoked is no longer kept, so it was not revoked"
+            world.reporter.event(Level.WARNING, pending.certificate, text)
+    world.revocations.settle_revocation(pending)
 
 
 def _revoke(world: Neighbours, stored: Stored, reason: RevocationReason) -> None:

@@ -39,6 +39,8 @@ class TargetState(StrEnum):
 
 def certificate_state(seen: Observed, now: datetime) -> CertificateState:
     """The state of a certificate in the store."""
+    if seen.trouble is not None:
+        return CertificateState.FAILING
     if seen.stored is None:
         return CertificateState.MISSING
     if seen.stored.certificate.not_after <= now:

@@ -64,11 +64,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
         """
         CREATE TABLE revocations (
-            certificate TEXT PRIMARY KEY,
+            certificate TEXT NOT NULL,
             version INTEGER NOT NULL,
             fingerprint TEXT NOT NULL,
             reason TEXT NOT NULL,
-            requested_at TEXT NOT NULL
+            requested_at TEXT NOT NULL,
+            is_revoked INTEGER NOT NULL,
+            PRIMARY KEY (certificate, fingerprint)
         )
         """,
         """
@@ -245,32 +247,37 @@ class Ledger:
     # ── revocations ───────────────────────────────────────────────────────────────────────────────
 
     def request_revocation(self, revocation: PendingRevocation) -> None:
-        """Writes down what is to be revoked, unless something of the certificate is already."""
+        """Writes down what is to be revoked; what was asked last for a leaf counts."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO revocations (certificate, version, fingerprint, reason,"
-                " requested_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO revocations (certificate, version, fingerprint, reason, requested_at,"
+                " is_revoked) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " reason = excluded.reason, is_revoked = excluded.is_revoked",
                 (
                     revocation.certificate,
                     revocation.version,
                     revocation.fingerprint,
                     revocation.reason,
                     _text(revocation.requested_at),
+                    revocation.is_revoked,
                 ),
             )
 
-    def pending_revocation(self, certificate: str) -> PendingRevocation | None:
-        """What is to be revoked and is not yet."""
+    def pending_revocations(self, certificate: str) -> tuple[PendingRevocation, ...]:
+        """What is to be revoked or replaced and is not yet, oldest first."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT * FROM revocations WHERE certificate = ?", (certificate,)
-            ).fetchone()
-            return _pending_revocation(row) if row else None
+            rows = connection.execute(
+                "SELECT * FROM revocations WHERE certificate = ? ORDER BY rowid", (certificate,)
+            )
+            return tuple(_pending_revocation(row) for row in rows)
 
-    def revoked(self, certificate: str) -> None:
+    def settle_revocation(self, revocation: PendingRevocation) -> None:
         """Writes down that it is done."""
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM revocations WHERE certificate = ?", (certificate,))
+            connection.execute(
+                "DELETE FROM revocations WHERE certificate = ? AND fingerprint = ?",
+                (revocation.certificate, revocation.fingerprint),
+            )
 
     # ── deploys ───────────────────────────────────────────────────────────────────────────────────
 
@@ -397,6 +404,7 @@ def _pending_revocation(row: sqlite3.Row) -> PendingRevocation:
         fingerprint=row["fingerprint"],
         reason=RevocationReason(row["reason"]),
         requested_at=datetime.fromisoformat(row["requested_at"]),
+        is_revoked=bool(row["is_revoked"]),
     )
 
 

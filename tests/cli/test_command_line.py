@@ -76,7 +76,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), WRONG, ids=lambda value: " ".join(value))
+@pytest.mark.parametrize(
+    ("arguments", "words"), WRONG, ids=[" ".join(arguments) or "nothing" for arguments, _ in WRONG]
+)
 def test_a_wrong_command_line_is_one_sentence(
     config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
@@ -173,7 +175,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     )
     ask = (
         f"source {script}; COMP_WORDS=(certwarden re); COMP_CWORD=1; "
-        'complete -p certwarden >/dev/null; $(complete -p certwarden | sed "s/.*-F \\([^ ]*\\).*/\\1/"); '
+        "$(complete -p certwarden | grep -o -- '-F [^ ]*' | cut -d' ' -f2); "
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     offered = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)

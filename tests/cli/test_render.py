@@ -91,7 +91,7 @@ def test_an_empty_plan_says_when_there_will_be_something(capsys: Shown) -> None:
     render.show_plan((), [seen], NOW, is_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "nothing to do",
-        "home renews 2026-12-22 12:00, when a third of its lifetime of 90 days is left",
+        "home renews 2026-12-22 12:00 UTC, when a third of its lifetime of 90 days is left",
     ]
 
 
@@ -101,16 +101,19 @@ def test_a_pass_is_told_certificate_by_certificate(capsys: Shown) -> None:
     result = PassResult(
         (
             CertificateResult(
-                "home", STORED, True, None, (Deployed("node-red", DeployOutcome.IN_USE), failed)
+                "home",
+                STORED,
+                is_new=True,
+                deployed=(Deployed("node-red", DeployOutcome.IN_USE), failed),
             ),
-            CertificateResult("barn", STORED, False, IssuerError("refused", "wait")),
-            CertificateResult("attic", None, False, IssuerError("refused")),
+            CertificateResult("barn", STORED, error=IssuerError("refused", "wait")),
+            CertificateResult("attic", None, error=IssuerError("refused")),
         )
     )
     render.show_pass(result, is_json=False)
     assert capsys.readouterr().out.splitlines() == [
-        "home: renewed, valid until 2027-01-21 12:00, in use at node-red, NOT in use at nginx",
-        "barn: not renewed, valid until 2027-01-21 12:00",
+        "home: renewed, valid until 2027-01-21 12:00 UTC, in use at node-red, NOT in use at nginx",
+        "barn: not renewed, valid until 2027-01-21 12:00 UTC",
         "attic: no certificate",
     ]
     assert not result.is_good
@@ -127,7 +130,7 @@ def test_a_pass_is_told_certificate_by_certificate(capsys: Shown) -> None:
 def test_history_is_a_line_an_event(capsys: Shown) -> None:
     """When, what kind, of whom, and the words."""
     render.show_history([an_event(target="node-red", text="in use")], is_json=False)
-    assert capsys.readouterr().out == "2026-11-22 12:00  obtained         node-red: in use\n"
+    assert capsys.readouterr().out == "2026-11-22 12:00 UTC  obtained         node-red: in use\n"
 
 
 def test_config_is_shown_by_key_path(capsys: Shown) -> None:

@@ -1,6 +1,7 @@
 """What the ports of the store promise, held against the real store and against its fakes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -273,17 +274,18 @@ class TestTxtJournal:
 class TestRevocations:
     def test_pending_until_done(self, revocations: Revocations) -> None:
         """The first request stands until it is done; other certificates have none."""
-        first = PendingRevocation("home", 3, "ab", RevocationReason.KEY_COMPROMISE, NOW)
+        first = PendingRevocation("home", 3, "ab", RevocationReason.SUPERSEDED, NOW)
         second = PendingRevocation("home", 4, "cd", RevocationReason.SUPERSEDED, NOW)
         revocations.request_revocation(first)
         revocations.request_revocation(second)
-        assert revocations.pending_revocation("home") == first
-        assert revocations.pending_revocation("garden") is None
-        revocations.revoked("home")
-        revocations.revoked("home")
-        assert revocations.pending_revocation("home") is None
-        revocations.request_revocation(second)
-        assert revocations.pending_revocation("home") == second
+        assert revocations.pending_revocations("home") == (first, second)
+        assert revocations.pending_revocations("garden") == ()
+        worse = replace(first, reason=RevocationReason.KEY_COMPROMISE, is_revoked=True)
+        revocations.request_revocation(worse)
+        assert revocations.pending_revocations("home") == (worse, second)
+        revocations.settle_revocation(first)
+        revocations.settle_revocation(first)
+        assert revocations.pending_revocations("home") == (second,)
 
 
 class TestDeploys:

@@ -7,7 +7,7 @@ import pytest
 from certwarden.errors import Error, IssuerError, StoreError, ZoneError
 from certwarden.lifecycle.obtain import ROOM_NEEDED, obtain, rehearse, sweep
 from certwarden.lifecycle.reconcile import reconcile
-from certwarden.model import AttemptOutcome, KeyType
+from certwarden.model import AttemptOutcome, KeyType, Stored
 from certwarden.ports import Level
 from tests.builders import NOW, a_certificate_spec, a_stored
 from tests.fakes import FakeWorld
@@ -215,3 +215,19 @@ def test_what_another_process_renewed_meanwhile_is_not_ordered_again(house: Hous
     result = reconcile(world, [house.spec], NOW)
     assert result.is_good
     assert not house.issuer.orders
+
+
+def test_what_cannot_be_read_does_not_hold_up_the_others(house: House) -> None:
+    """Unreadable files are an error of that certificate alone; nothing is ordered for it."""
+    barn = a_certificate_spec("barn", domains=("barn.example.org",))
+    load = house.world.certificates.load
+
+    def load_all_but_home(name: str) -> Stored | None:
+        if name == "home":
+            raise StoreError("versions/0001 may not be read", "see its mode")
+        return load(name)
+
+    house.world.certificates.load = load_all_but_home  # type: ignore[method-assign]
+    result = reconcile(house.world, [house.spec, barn], NOW)
+    assert [each.error is None for each in result.certificates] == [False, True]
+    assert [order.domains for order in house.issuer.orders.values()] == [barn.domains]

@@ -125,9 +125,9 @@ def test_a_certificate_to_be_revoked_is_replaced() -> None:
     pending = PendingRevocation(
         "home", 1, stored.certificate.fingerprint, RevocationReason.KEY_COMPROMISE, NOW
     )
-    assert renewal(replace(seen, revocation=pending), NOW).at == NOW
+    assert renewal(replace(seen, revocations=(pending,)), NOW).at == NOW
     other = replace(pending, fingerprint="00" * 32)
-    assert renewal(replace(seen, revocation=other), NOW).at > NOW
+    assert renewal(replace(seen, revocations=(other,)), NOW).at > NOW
 
 
 def test_an_order_under_way_is_said_to_be_taken_up() -> None:

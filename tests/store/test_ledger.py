@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from certwarden.errors import Error
-from certwarden.model import AttemptOutcome, DeployOutcome
+from certwarden.model import AttemptOutcome, DeployOutcome, PendingRevocation, RevocationReason
 from certwarden.store import ledger as ledger_module
 from certwarden.store.ledger import Ledger
 from tests import crash
@@ -92,7 +92,7 @@ def test_reading_makes_no_ledger(path: Path) -> None:
     assert reader.attempts("home", 9) == ()
     assert reader.leftovers() == ()
     assert reader.last_deploy("node-red") is None
-    assert reader.pending_revocation("home") is None
+    assert reader.pending_revocations("home") == ()
     assert reader.events(None, 9) == ()
     assert re.fullmatch("[0-9a-f]{8}", reader.instance())
     reader.close()
@@ -117,7 +117,7 @@ def test_doing_nothing_writes_nothing(ledger: Ledger, path: Path) -> None:
     ledger.intend([], NOW)
     ledger.removed([])
     ledger.removed([a_txt_record()])
-    ledger.revoked("home")
+    ledger.settle_revocation(PendingRevocation("home", 1, "ab", RevocationReason.UNSPECIFIED, NOW))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 

@@ -1,0 +1,137 @@
+"""Revocation: written down, replaced, put to use, then revoked; and finished after any failure."""
+
+import pytest
+
+from certwarden.errors import IssuerError, TargetError, UsageError
+from certwarden.lifecycle.reconcile import PassResult, reconcile
+from certwarden.lifecycle.revoke import request_revocation
+from certwarden.model import RevocationReason, Stored
+from certwarden.ports import Level
+from tests.builders import NOW, a_certificate_spec, a_target_spec
+from tests.fakes import FakeTarget, FakeWorld
+from tests.fakes_issuer import FakeIssuer
+from tests.fakes_store import FakeClock
+from tests.fakes_zone import FakePropagation, FakeZone
+
+COMPROMISED = RevocationReason.KEY_COMPROMISE
+
+
+class House:
+    """A certificate that is in use at one target."""
+
+    def __init__(self) -> None:
+        self.spec = a_certificate_spec(targets=[a_target_spec()])
+        self.issuer = FakeIssuer(FakeClock())
+        self.world = FakeWorld(
+            self.spec, issuer=self.issuer, zone=FakeZone(), propagation=FakePropagation()
+        )
+        assert self.run().is_good
+
+    def run(self) -> PassResult:
+        return reconcile(self.world, [self.spec], NOW)
+
+    def stored(self) -> Stored:
+        stored = self.world.certificates.load("home")
+        assert stored is not None
+        return stored
+
+    def revoke(self, reason: RevocationReason = COMPROMISED, *, is_urgent: bool = False) -> None:
+        request_revocation(self.world, "home", reason, NOW, is_urgent=is_urgent)
+
+    @property
+    def target(self) -> FakeTarget:
+        return self.world.targets["node-red"]
+
+    @property
+    def revoked(self) -> list[tuple[str, RevocationReason]]:
+        return self.world.revokers.revoked
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_the_replacement_is_in_use_before_the_old_one_is_revoked(house: House) -> None:
+    """A new key and certificate, deployed, and only then is the old one revoked."""
+    old = house.stored()
+    house.revoke()
+    assert house.revoked == []
+    assert house.run().is_good
+    assert house.stored().pair.key_pem != old.pair.key_pem
+    assert house.revoked == [(old.certificate.fingerprint, COMPROMISED)]
+    assert house.run().is_good
+    assert len(house.revoked) == 1
+
+
+def test_urgent_revokes_first_and_once(house: House) -> None:
+    """With `--now` the CA hears before anything is replaced, and is not told twice."""
+    old = house.stored()
+    house.revoke(is_urgent=True)
+    assert house.revoked == [(old.certificate.fingerprint, COMPROMISED)]
+    assert house.run().is_good
+    assert house.stored().version == 2
+    assert len(house.revoked) == 1
+
+
+def test_a_revoked_certificate_is_never_put_back(house: House) -> None:
+    """A failed deploy after `--now` does not bring back what has just been revoked."""
+    house.revoke(is_urgent=True)
+    house.target.program.is_deaf = True
+    result = house.run()
+    assert not result.is_good
+    assert house.target.shelf.current is not None
+    assert house.target.shelf.current.pair == house.stored().pair
+
+
+def test_it_waits_for_a_replacement_that_is_in_use(house: House) -> None:
+    """What the target refuses is not relied upon: the old one stays valid until it is replaced."""
+    house.revoke()
+    house.target.program.reload_error = TargetError("it does not answer")
+    assert not house.run().is_good
+    assert house.revoked == []
+    house.target.program.reload_error = None
+    assert house.run().is_good
+    assert len(house.revoked) == 1
+
+
+def test_a_failure_at_the_ca_is_finished_by_the_next_pass(house: House) -> None:
+    """The replacement stands; the revocation is asked for again, without a new order."""
+    house.revoke()
+    house.world.revokers.failure = IssuerError("the CA is down")
+    result = house.run()
+    assert not result.is_good
+    assert house.world.reporter.texts(Level.ERROR) == ["the CA is down"]
+    orders = len(house.issuer.orders)
+    house.world.revokers.failure = None
+    assert house.run().is_good
+    assert len(house.revoked) == 1
+    assert len(house.issuer.orders) == orders
+
+
+def test_the_last_reason_counts(house: House) -> None:
+    """A person who learns that the key is out can say so while the first request waits."""
+    house.revoke(RevocationReason.SUPERSEDED)
+    house.revoke(COMPROMISED)
+    house.run()
+    assert [reason for _, reason in house.revoked] == [COMPROMISED]
+
+
+def test_a_second_request_does_not_forget_the_first(house: House) -> None:
+    """The replacement may have to be revoked as well: both are."""
+    first = house.stored()
+    house.revoke()
+    house.target.program.is_deaf = True
+    house.run()
+    second = house.stored()
+    house.revoke()
+    house.target.program.is_deaf = False
+    assert house.run().is_good
+    fingerprints = {fingerprint for fingerprint, _ in house.revoked}
+    assert fingerprints == {first.certificate.fingerprint, second.certificate.fingerprint}
+
+
+def test_there_must_be_something_to_revoke() -> None:
+    """Before the first certificate it is a usage error."""
+    with pytest.raises(UsageError):
+        request_revocation(FakeWorld(), "home", COMPROMISED, NOW, is_urgent=False)

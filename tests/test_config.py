@@ -309,6 +309,12 @@ WRONG: list[tuple[Changes, str, str]] = [
     # the CA
     ({"state_directory": "~/state"}, "state_directory", "must not begin with `~`"),
     ({"state_directory": "/"}, "state_directory", "must not be /"),
+    ({"state_directory": "/var/lib"}, "state_directory", "must not be /var/lib"),
+    (
+        {"certificate[0].domains": ["*.example.org", "example.org", "www.example.org"]},
+        "certificate[0].domains[2]",
+        "is covered by *.example.org",
+    ),
     ({"state_directory": "  "}, "state_directory", "is empty"),
     ({"state_directory": "a\nb"}, "state_directory", "line break"),
     ({"acme.directory": "letsencript"}, "acme.directory", "did you mean `letsencrypt`"),

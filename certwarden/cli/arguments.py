@@ -1,14 +1,15 @@
 """The whole command tree and its help; touches nothing, and imports nothing heavy."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from certwarden import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXIT_CODES = """\
 exit codes:
@@ -38,6 +39,8 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         choices = [str(choice) for choice in action.choices or ()]
         if choices and value not in choices:
+            import difflib  # only a mistake pays for it
+
             near = difflib.get_close_matches(str(value), choices, 1)
             what = "there is no command" if action.dest == "command" else "there is no choice"
             advice = f"; did you mean `{near[0]}`?" if near else f" (one of {', '.join(choices)})"
@@ -47,7 +50,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line as values; `run` is the function that carries it out. May exit."""
     arguments = parser().parse_args(argv)
-    arguments.run = _later(arguments.function)
+    arguments.run = _later(arguments.module, arguments.function)
     return arguments
 
 
@@ -63,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"certwarden {__version__}")
     top.add_argument(
         "--config",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="the configuration (default: $CERTWARDEN_CONFIG, else /etc/certwarden/config.toml)",
     )
@@ -111,9 +114,9 @@ def parser() -> argparse.ArgumentParser:
     nodered = _group(commands, "nodered", "Node-RED's settings.js")
     inspect = _command(nodered, "inspect", "what settings.js says about TLS now", prefix="nodered_")
     inspect.add_argument(
-        "settings", nargs="?", type=Path, metavar="SETTINGS", help="default: the one configured"
+        "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
     )
-    inspect.add_argument("--node", type=Path, metavar="FILE", help="the node program to use")
+    inspect.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
     _json(inspect)
 
     snippet = _command(commands, "snippet", "what to paste into the other program")
@@ -122,6 +125,8 @@ def parser() -> argparse.ArgumentParser:
 
     completion = _command(commands, "completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL")
+    # Every new shell may wait for it, so it does not load what the other commands need.
+    completion.set_defaults(module="certwarden.cli.completion")
     return top
 
 
@@ -129,7 +134,7 @@ def _command(
     commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str, prefix: str = ""
 ) -> _Parser:
     parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-    parser.set_defaults(function=f"{prefix}{name}")
+    parser.set_defaults(module="certwarden.cli.commands", function=f"{prefix}{name}")
     return parser
 
 
@@ -150,12 +155,18 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _later(function: str) -> Callable[[argparse.Namespace], int]:
+def _path(text: str) -> "Path":
+    from pathlib import Path  # `--help` needs none
+
+    return Path(text)
+
+
+def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:
     """The command of that name, whose module is imported only when it runs."""
 
     def run(arguments: argparse.Namespace) -> int:
         command: Callable[[argparse.Namespace], int]
-        command = getattr(import_module("certwarden.cli.commands"), function)
+        command = getattr(import_module(module), function)
         return command(arguments)
 
     return run

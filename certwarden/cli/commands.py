@@ -170,16 +170,6 @@ def snippet(arguments: Namespace) -> int:
     return DONE
 
 
-def completion(arguments: Namespace) -> int:
-    """A completion script, made from the command tree itself."""
-    import shtab
-
-    from certwarden.cli.arguments import parser
-
-    render.show_line(shtab.complete(parser(), arguments.shell))
-    return DONE
-
-
 def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateSpec]) -> int:
     from certwarden.lifecycle.obtain import rehearse
 

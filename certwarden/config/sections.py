@@ -24,6 +24,13 @@ from certwarden.errors import ConfigError, Mistake
 from certwarden.model import CertificateSpec, KeyType
 
 STATE_DIRECTORY = Path("/var/lib/certwarden")
+SYSTEM_DIRECTORIES = frozenset(
+    Path("/", *parts)
+    for parts in (
+        *((), ("bin",), ("boot",), ("dev",), ("etc",), ("home",), ("lib",), ("opt",), ("root",)),
+        *(("run",), ("srv",), ("tmp",), ("usr",), ("var",), ("var", "lib")),
+    )
+)
 DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
@@ -52,7 +59,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         acme=acme,
         cloudflare=_cloudflare(root.table("cloudflare"), surroundings),
         dns=_dns(root.table("dns")),
-        certificates=_certificates(root, acme.profile, state_directory, surroundings),
+        certificates=_certificates(root, acme, state_directory, surroundings),
     )
     if mistakes:
         raise ConfigError(str(path), mistakes)
@@ -66,8 +73,8 @@ def _state_directory(root: Table, surroundings: Surroundings, environ: Mapping[s
         directory = Path(first)
         if not directory.is_absolute():
             root.note(key, f"$STATE_DIRECTORY must be an absolute path, not {shown(first)}")
-    if directory == Path("/"):
-        root.note(key, "must not be /, for certwarden sets its mode")
+    if directory in SYSTEM_DIRECTORIES:
+        root.note(key, f"must not be {directory}, for certwarden sets its mode")
     return directory
 
 
@@ -151,7 +158,7 @@ def _dns(table: Table) -> DnsConfig:
 
 
 def _certificates(
-    root: Table, profile: str | None, state_directory: Path, surroundings: Surroundings
+    root: Table, acme: AcmeConfig, state_directory: Path, surroundings: Surroundings
 ) -> tuple[CertificateSpec, ...]:
     tables = root.tables("certificate")
     if not tables and root.is_sound("certificate"):
@@ -159,7 +166,7 @@ def _certificates(
     specs, placed = [], []
     for table in tables:
         name = table.require("name", syntax.name, "", '"home"')
-        domains = _domains(table)
+        domains = _domains(table, is_strict=acme.directory_url in DIRECTORIES.values())
         known_domains = domains if table.is_sound("domains") else ()
         targets = []
         for target_table in table.tables("target"):
@@ -172,7 +179,7 @@ def _certificates(
                 name=name,
                 domains=domains,
                 key_type=table.read("key_type", syntax.choice(key_types), KeyType.ECDSA_P256),
-                profile=profile,
+                profile=acme.profile,
                 targets=tuple(targets),
             )
         )
@@ -186,7 +193,8 @@ def _certificates(
     return tuple(specs)
 
 
-def _domains(table: Table) -> tuple[str, ...]:
+def _domains(table: Table, *, is_strict: bool) -> tuple[str, ...]:
+    """The names; Let's Encrypt (`is_strict`) takes none beside a wildcard that covers it."""
     if "domains" not in table:
         table.note("domains", 'is missing; write `domains = ["example.org", "*.example.org"]`')
     domains = table.read_each("domains", syntax.domain)
@@ -194,4 +202,9 @@ def _domains(table: Table) -> tuple[str, ...]:
         table.note("domains", "names no domain")
     if len(domains) > MAX_DOMAINS:
         table.note("domains", f"names {len(domains)} domains; {MAX_DOMAINS} are the most")
+    for index, domain in enumerate(domains if is_strict else ()):
+        wildcard = f"*.{domain.partition('.')[2]}"
+        if not domain.startswith("*.") and wildcard in domains:
+            fault = f"{domain} is covered by {wildcard}: Let's Encrypt refuses both, leave it out"
+            table.note("domains", fault, index)
     return domains

@@ -311,7 +311,10 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({"state_directory": "/"}, "state_directory", "must not be /"),
     ({"state_directory": "/var/lib"}, "state_directory", "must not be /var/lib"),
     (
-        {"certificate[0].domains": ["*.example.org", "example.org", "www.example.org"]},
+        {
+            "acme.directory": "letsencrypt",
+            "certificate[0].domains": ["*.example.org", "example.org", "www.example.org"],
+        },
         "certificate[0].domains[2]",
         "is covered by *.example.org",
     ),

@@ -5,6 +5,7 @@
     ├── ConfigError        config.toml: every mistake at once, by key path; exit 2
     ├── Busy               another certwarden holds the lock and did not let go in time; exit 1
     ├── MaterialError      a key or certificate is unreadable, or they do not belong together
+    │   └── NotNowError    … or its dates do not include this instant
     ├── StoreError         our own files: unreadable, inconsistent, or not to be written
     ├── IssuerError        the conversation with the public CA (RFC 8555)
     ├── ZoneError          the conversation with the DNS provider
@@ -98,8 +99,15 @@ class MaterialError(Error):
     """A key or a certificate cannot be read, is not what was asked for, or does not match."""
 
 
+class NotNowError(MaterialError):
+    """A certificate is in order, but its dates do not include this instant."""
+
+
 class StoreError(Error):
     """Our own files cannot be read, do not belong together, or cannot be written."""
+
+
+ORDER_GONE = "orderGone"  # ours, beside RFC 8555's types: the order cannot be picked up any more
 
 
 class IssuerError(Error):

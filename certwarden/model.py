@@ -155,6 +155,7 @@ class CertificateSpec:
     domains: tuple[str, ...]
     key_type: KeyType
     profile: str | None
+    directory_url: str  # of the CA that it is to come from
     targets: tuple[TargetSpec, ...]
 
 
@@ -427,6 +428,7 @@ class ObservedTarget:
     installed: Installed | None
     seen: Seen | None  # None where it was not probed
     last_deploy: DeployRecord | None
+    trouble: Error | None = None  # why what is installed could not be read, if it could not
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,8 @@ class Certificates(Protocol):
     def load(self, name: str) -> Stored | None:
         """The newest whole version, checked; None before the first."""
 
-    def load_draft(self, name: str) -> Draft | None: ...
+    def load_draft(self, name: str) -> Draft | None:
+        """The order on its way; one whose key is stored already MUST be left out."""
 
     def save_draft(self, draft: Draft) -> None:
         """MUST be durable when it returns."""

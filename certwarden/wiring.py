@@ -77,7 +77,8 @@ class Warden:
         from certwarden.issuer.revoker import AcmeRevoker
 
         acme = self._config.acme
-        bundles = {acme.directory_url: acme.ca_bundle} if acme.ca_bundle else {}
+        urls = [url for url in (acme.directory_url, acme.staging_directory_url) if url]
+        bundles = dict.fromkeys(urls, acme.ca_bundle) if acme.ca_bundle else {}
         return AcmeRevoker(accounts=self._accounts, clock=self.clock, ca_bundles=bundles)
 
     def zone(self) -> Zone:

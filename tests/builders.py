@@ -257,10 +257,13 @@ def a_certificate_spec(
     domains: Sequence[str] = DOMAINS,
     key_type: KeyType = KeyType.ECDSA_P256,
     profile: str | None = None,
+    directory_url: str = DIRECTORY,
     targets: Sequence[TargetSpec] = (),
 ) -> CertificateSpec:
     """A certificate for apex and wildcard, in use nowhere unless said otherwise."""
-    return CertificateSpec(name, tuple(domains), key_type, profile, tuple(targets))
+    return CertificateSpec(
+        name, tuple(domains), key_type, profile, directory_url, tuple(targets)
+    )
 
 
 # ── what was seen and written down ────────────────────────────────────────────────────────────────

@@ -102,7 +102,9 @@ class FakeCertificates:
 
     def load_draft(self, name: str) -> Draft | None:
         self._fail()
-        return self.drafts.get(name)
+        draft, stored = self.drafts.get(name), self.load(name)
+        is_used = draft and stored and draft.key_pem == stored.pair.key_pem
+        return None if is_used else draft
 
     def save_draft(self, draft: Draft) -> None:
         self._fail()
@@ -221,7 +223,11 @@ class FakeLedger:
     def request_revocation(self, revocation: PendingRevocation) -> None:
         key = (revocation.certificate, revocation.fingerprint)
         first = self.revocations.get(key, revocation)
-        self.revocations[key] = replace(revocation, requested_at=first.requested_at)
+        self.revocations[key] = replace(
+            revocation,
+            requested_at=first.requested_at,
+            is_revoked=first.is_revoked or revocation.is_revoked,
+        )
 
     def pending_revocations(self, certificate: str) -> tuple[PendingRevocation, ...]:
         return tuple(r for r in self.revocations.values() if r.certificate == certificate)

@@ -47,7 +47,7 @@ def deploy(arguments: Namespace) -> int:
     config = _config(arguments)
     specs = _chosen(config, arguments.names)
     with _warden(arguments, config) as warden:
-        result = deploy_again(warden, specs, warden.clock.now())
+        result = deploy_again(warden, specs)
     render.show_pass(result, is_json=arguments.json)
     return DONE if result.is_good else FAILED
 

@@ -47,6 +47,7 @@ def show_pass(result: "PassResult", *, is_json: bool) -> None:
             {
                 "certificates": [_result_json(each) for each in result.certificates],
                 "swept": result.swept,
+                "sweep_error": _error_json(result.sweep_error),
             }
         )
         return
@@ -214,7 +215,7 @@ def _result_line(result: "CertificateResult") -> str:
         return f"{result.name}: no certificate"
     until = f"valid until {_date(result.stored.certificate.not_after)}"
     parts = [("renewed, " if result.is_new else "") + until]
-    if result.error is not None:
+    if result.error is not None and not result.is_new:
         parts[0] = f"not renewed, {until}"
     words = {
         DeployOutcome.IN_USE: "in use at",
@@ -235,6 +236,7 @@ def _result_json(result: "CertificateResult") -> dict[str, Any]:
         "fingerprint_sha256": leaf.fingerprint if leaf else None,
         "not_after": _time(leaf.not_after) if leaf else None,
         "error": _error_json(result.error),
+        "clean_up_error": _error_json(result.litter),
         "targets": [
             {
                 "name": each.target,
@@ -271,7 +273,7 @@ def _status_json(seen: Observed, now: datetime) -> dict[str, Any]:
 def _last_error_json(seen: Observed, now: datetime) -> dict[str, str | None] | None:
     if seen.trouble is not None:
         at, what, hint = now, seen.trouble.what, seen.trouble.hint
-    elif seen.failures:
+    elif seen.failures and renewal(seen, now).at <= now:
         last = seen.failures[0]
         at, what, hint = last.ended_at or last.begun_at, last.what, last.hint
     else:
@@ -323,7 +325,7 @@ def _target_line(seen: Observed, target: ObservedTarget) -> str:
     text = f"{target.spec.name} ({target.spec.kind.name}){where}: {state.value}"
     match state:
         case TargetState.UNREACHABLE | TargetState.FAILED:
-            detail = getattr(target.seen, "what", "")
+            detail = target.trouble.what if target.trouble else getattr(target.seen, "what", "")
             if not detail and target.last_deploy is not None:
                 detail = target.last_deploy.what
             text += f" — {detail}" if detail else ""

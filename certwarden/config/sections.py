@@ -180,6 +180,7 @@ def _certificates(
                 domains=domains,
                 key_type=table.read("key_type", syntax.choice(key_types), KeyType.ECDSA_P256),
                 profile=acme.profile,
+                directory_url=acme.directory_url,
                 targets=tuple(targets),
             )
         )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from certwarden.errors import IssuerError, clean
+from certwarden.errors import ORDER_GONE, IssuerError, clean
 
 URN = "urn:ietf:params:acme:error:"
-ORDER_GONE = "orderGone"  # ours: the order cannot be picked up again
 PAUSED_WAIT = timedelta(days=1)
 
 _MAX_DETAIL = 300

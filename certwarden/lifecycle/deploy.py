@@ -18,6 +18,7 @@ from certwarden.model import (
     UnitReload,
     Unreachable,
 )
+from certwarden.pki.certificate import is_placeholder
 from certwarden.ports import Level, Neighbours, Probe, Reloader, Shelf
 
 LOOK_INTERVALS = (0.02, 0.05, 0.1, 0.2)  # seconds between looks; the last one is repeated
@@ -48,17 +49,22 @@ def deploy(world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime) -> De
             spec.name,
             wanted,
             now,
-            was_active=before.was_active,
+            was_active=before.was_active or before.is_left_down,
             served_before=before.served,
         )
     except Error as error:
-        return Deployed(spec.name, DeployOutcome.FAILED, error)
+        result = Deployed(spec.name, DeployOutcome.FAILED, error)
+        _tell(world, spec, result, pair)
+        return result
     try:
         result = work.put_to_use(pair, before)
     except Error as error:
         result = Deployed(spec.name, DeployOutcome.FAILED, error)
-    world.deploys.end_deploy(deploy_id, result.outcome, world.clock.now(), result.error)
     _tell(world, spec, result, pair)
+    try:
+        world.deploys.end_deploy(deploy_id, result.outcome, world.clock.now(), result.error)
+    except Error as error:  # it was done all the same; the next pass looks at it again
+        reporter.event(Level.ERROR, spec.name, error.what, error.hint)
     return result
 
 
@@ -69,6 +75,7 @@ class _Before:
     was_active: bool | None
     served: str | None  # fingerprint of the valid leaf
     is_reachable: bool
+    is_left_down: bool  # the unit has been down since a deploy of ours failed
 
 
 class _Work:
@@ -89,15 +96,22 @@ class _Work:
         if isinstance(seen, Served) and seen.certificate.is_valid_at(self._now):
             served = seen.certificate.fingerprint
         last = self._world.deploys.last_deploy(self._spec.name)
+        is_left_down = False
         if last is not None and last.outcome is DeployOutcome.BEGUN:
             # A kill in the midst of a restart must not be taken for a person's stopping the unit.
             was_active = last.was_active or was_active
             served = served or last.served_before
-        return _Before(was_active, served, not isinstance(seen, Unreachable))
+        elif last is not None and last.outcome is DeployOutcome.FAILED and was_active is False:
+            # A person may have stopped it since; it is not started, but it is not forgotten.
+            is_left_down = bool(last.was_active)
+        is_reachable = served is not None or not isinstance(seen, Unreachable)
+        return _Before(was_active, served, is_reachable, is_left_down)
 
     def put_to_use(self, pair: Pair, before: _Before) -> Deployed:
         installed = self._shelf.installed()
         wanted = pair.certificate.fingerprint
+        if installed is not None and installed.certificate.fingerprint == before.served:
+            self._shelf.confirm(installed.number)  # seen in use, whoever had it taken up
         if installed is None or installed.certificate.fingerprint != wanted:
             installed = self._shelf.publish(pair)
         failure = self._take_up(wanted, before)
@@ -105,6 +119,12 @@ class _Work:
             self._shelf.confirm(installed.number)
             outcome = DeployOutcome.IN_USE if self._probe else DeployOutcome.INSTALLED
             return Deployed(self._spec.name, outcome)
+        if failure.is_absence and before.is_left_down:
+            error = TargetError(
+                f"{failure.error.what}; its unit has been down since an earlier deploy failed",
+                f"see why by `systemctl status {self._unit()}`, and start it",
+            )
+            return Deployed(self._spec.name, DeployOutcome.FAILED, error)
         if failure.is_absence and not before.is_reachable:
             return Deployed(self._spec.name, DeployOutcome.UNREACHABLE, failure.error)
         if before.served is not None or self._probe is None:
@@ -177,9 +197,12 @@ class _Work:
         if self._is_revoked(good):
             return failure.adding("the last good certificate is revoked, so the new one stays")
         self._world.reporter.phase(self._spec.name, "rolling back")
-        installed = self._shelf.publish(good)
+        try:
+            installed = self._shelf.publish(good)
+        except TargetError as error:
+            return failure.adding(f"putting the last good certificate back failed: {error.what}")
         again = self._take_up(good.certificate.fingerprint, before)
-        if again is not None:
+        if again is not None and not self._is_serving(good):
             return failure.adding(
                 f"putting the last good certificate back failed: {again.error.what}"
             )
@@ -190,6 +213,14 @@ class _Work:
         )
         self._world.history.record(event)
         return failure.adding(text)
+
+    def _unit(self) -> str:
+        reload = self._spec.reload
+        return reload.unit if isinstance(reload, UnitReload) else self._spec.name
+
+    def _is_serving(self, pair: Pair) -> bool:
+        seen = self._probe.look() if self._probe else None
+        return isinstance(seen, Served) and seen.certificate == pair.certificate
 
     def _is_revoked(self, pair: Pair) -> bool:
         pending = self._world.revocations.pending_revocations(self._spec.certificate)
@@ -210,18 +241,21 @@ class _Failure:
 
 def _tell(world: Neighbours, spec: TargetSpec, result: Deployed, pair: Pair) -> None:
     """One event and one line of history at the end of each deploy."""
-    serial = pair.certificate.serial
-    match result.outcome:
-        case DeployOutcome.IN_USE:
-            level, kind, text = Level.INFO, "deployed", f"serial {serial} is in use"
-        case DeployOutcome.INSTALLED:
-            level, kind, text = Level.INFO, "deployed", f"serial {serial} is installed, not probed"
-        case DeployOutcome.UNREACHABLE:
-            level, kind = Level.WARNING, "deployed"
-            text = f"serial {serial} is installed, but {result.error.what if result.error else ''}"
-        case _:
-            level, kind = Level.ERROR, "deploy-failed"
-            text = result.error.what if result.error else ""
-    hint = result.error.hint if result.error else ""
-    world.reporter.event(level, spec.name, text, hint)
-    world.history.record(Event(world.clock.now(), kind, spec.certificate, spec.name, text))
+    what = f"serial {pair.certificate.serial}"
+    error = result.error
+    if result.outcome is not DeployOutcome.FAILED and is_placeholder(pair):
+        level, kind, text = Level.INFO, "placeholder", "a placeholder is installed"
+    elif result.outcome is DeployOutcome.IN_USE:
+        level, kind, text = Level.INFO, "deployed", f"{what} is in use"
+    elif result.outcome is DeployOutcome.INSTALLED:
+        level, kind, text = Level.INFO, "deployed", f"{what} is installed, not probed"
+    elif result.outcome is DeployOutcome.UNREACHABLE and error:
+        level, kind, text = Level.WARNING, "deployed", f"{what} is installed, but {error.what}"
+    else:
+        level, kind, text = Level.ERROR, "deploy-failed", error.what if error else what
+    world.reporter.event(level, spec.name, text, error.hint if error else "")
+    event = Event(world.clock.now(), kind, spec.certificate, spec.name, text)
+    try:
+        world.history.record(event)
+    except Error as failure:
+        world.reporter.event(Level.ERROR, spec.name, failure.what, failure.hint)

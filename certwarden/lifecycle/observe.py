@@ -38,16 +38,13 @@ def _observe_certificate(
 
 
 def _observe(world: Neighbours, spec: TargetSpec, seen: Mapping[str, Seen]) -> ObservedTarget:
+    installed, trouble = None, None
     try:
         installed = world.shelf(spec.name).installed()
-    except TargetError:
-        installed = None  # the deploy that this asks for meets the same, and says so
-    return ObservedTarget(
-        spec=spec,
-        installed=installed,
-        seen=seen.get(spec.name),
-        last_deploy=world.deploys.last_deploy(spec.name),
-    )
+    except TargetError as error:  # the deploy that this asks for meets the same, and says so
+        trouble = error
+    last_deploy = world.deploys.last_deploy(spec.name)
+    return ObservedTarget(spec, installed, seen.get(spec.name), last_deploy, trouble)
 
 
 def _look_everywhere(world: Neighbours, specs: Sequence[CertificateSpec]) -> dict[str, Seen]:

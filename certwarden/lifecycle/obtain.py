@@ -5,12 +5,19 @@ is written down before each step (invariant 2), and so is every TXT record (inva
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from certwarden.errors import Error, IssuerError, MaterialError, StoreError, UsageError
+from certwarden.errors import (
+    ORDER_GONE,
+    Error,
+    IssuerError,
+    MaterialError,
+    NotNowError,
+    StoreError,
+    UsageError,
+)
 from certwarden.model import (
     CertificateSpec,
     Chains,
@@ -28,11 +35,18 @@ from certwarden.pki.certificate import check_ordered, read_pair
 from certwarden.pki.keys import build_csr, generate_key
 from certwarden.ports import Issuer, Level, Neighbours
 
-ORDER_GONE = "orderGone"
 ROOM_NEEDED = 1024 * 1024  # a version is a few kilobytes; with less free, ordering would waste one
 
 
-def obtain(world: Neighbours, spec: CertificateSpec, now: datetime) -> Stored:
+@dataclass(frozen=True)
+class Obtained:
+    """A certificate that is stored; `litter` says why TXT records are left, if they are."""
+
+    stored: Stored
+    litter: Error | None
+
+
+def obtain(world: Neighbours, spec: CertificateSpec, now: datetime) -> Obtained:
     """Obtains a certificate for the spec and stores it as a new version; raises Error.
 
     An order that an earlier pass had under way is taken up where it stands. The caller holds the
@@ -41,21 +55,24 @@ def obtain(world: Neighbours, spec: CertificateSpec, now: datetime) -> Stored:
     issuer = world.issuer()
     attempt = world.attempts.begin_attempt(spec.name, issuer.directory_url, spec.domains, now)
     try:
-        stored = _obtain(world, issuer, spec, now)
+        obtained = _obtain(world, issuer, spec, now)
     except Error as error:
-        world.attempts.end_attempt(attempt, world.clock.now(), error)
-        _record(world, "obtain-failed", spec.name, error.what)
+        event = Event(world.clock.now(), "obtain-failed", spec.name, None, error.what)
+        _conclude(world, attempt, error, event)
         raise
-    world.attempts.end_attempt(attempt, world.clock.now(), None)
-    leaf = stored.certificate
+    leaf = obtained.stored.certificate
     text = f"valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC, by {leaf.issuer}"
-    _record(world, "obtained", spec.name, f"version {stored.version}, {text}")
+    version = f"version {obtained.stored.version}, {text}"
+    _conclude(world, attempt, None, Event(world.clock.now(), "obtained", spec.name, None, version))
     world.reporter.event(Level.INFO, spec.name, f"certificate obtained, {text}")
-    return stored
+    return obtained
 
 
 def rehearse(world: Neighbours, spec: CertificateSpec, now: datetime) -> Pair:
-    """Goes through the whole of an order at the staging directory and keeps no certificate."""
+    """Goes through the whole of an order at the staging directory and keeps no certificate.
+
+    Raises Error, also where TXT records had to be left.
+    """
     issuer = world.staging_issuer()
     if issuer is None:
         raise UsageError(
@@ -64,18 +81,23 @@ def rehearse(world: Neighbours, spec: CertificateSpec, now: datetime) -> Pair:
         )
     draft = _new_draft(spec, issuer.directory_url, now)
     order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
-    chains = _complete(world, issuer, draft, order)
-    return _checked(draft, chains, now)
+    chains, litter = _complete(world, issuer, draft, order)
+    pair = _checked(draft, chains, now)
+    if litter is not None:
+        raise litter
+    return pair
 
 
-def _obtain(world: Neighbours, issuer: Issuer, spec: CertificateSpec, now: datetime) -> Stored:
+def _obtain(world: Neighbours, issuer: Issuer, spec: CertificateSpec, now: datetime) -> Obtained:
     if world.certificates.free_bytes() < ROOM_NEEDED:
         raise StoreError("the state directory's file system is full", "free some space on it")
     draft, order = _open(world, issuer, spec, now)
-    chains = _complete(world, issuer, draft, order)
+    chains, litter = _complete(world, issuer, draft, order)
     world.reporter.phase(spec.name, "storing")
     try:
-        return world.certificates.commit(draft, chains, now)
+        return Obtained(world.certificates.commit(draft, chains, now), litter)
+    except NotNowError:
+        raise  # the order is as good as the clock: once that is right, there is nothing to order
     except MaterialError as error:
         # A garbled download is worth a second one; the same answer twice is the CA's last word.
         failures = world.attempts.failures(spec.name)
@@ -90,9 +112,7 @@ def _open(
     """The order to go on with, and its draft, which is on disk and names it."""
     world.reporter.phase(spec.name, "ordering")
     draft = world.certificates.load_draft(spec.name)
-    if draft is not None and not (
-        _fits(draft, spec, issuer.directory_url) and _is_unused(world, draft)
-    ):
+    if draft is not None and not _fits(draft, spec, issuer.directory_url):
         draft = None
     if draft is not None and draft.order_url:
         try:
@@ -110,39 +130,42 @@ def _open(
     return draft, issuer.open(draft.domains, draft.order_url)
 
 
-def _complete(world: Neighbours, issuer: Issuer, draft: Draft, order: Order) -> Chains:
-    """From an order as it stands to its chains."""
+def _complete(
+    world: Neighbours, issuer: Issuer, draft: Draft, order: Order
+) -> tuple[Chains, Error | None]:
+    """From an order as it stands to its chains; and why TXT records are left, if they are."""
+    litter = None
     if order.status is OrderStatus.PENDING:
-        with _txt_records(world, draft.name, order) as records:
-            if records:
-                world.reporter.phase(draft.name, "waiting for DNS")
-                look = world.propagation().wait(records)
-                if not look.agreed:
-                    text = f"going ahead although not all servers show the records: {look.detail}"
-                    world.reporter.event(Level.WARNING, draft.name, text)
-            world.reporter.phase(draft.name, "validating")
-            order = issuer.validate(order)
+        order, litter = _validate(world, issuer, draft.name, order)
     world.reporter.phase(draft.name, "finalizing")
-    return issuer.finalize(order, build_csr(draft.key_pem, draft.domains))
+    return issuer.finalize(order, build_csr(draft.key_pem, draft.domains)), litter
 
 
-@contextmanager
-def _txt_records(world: Neighbours, name: str, order: Order) -> Iterator[Sequence[TxtRecord]]:
-    """The TXT records that answer the order's challenges, for as long as the block runs."""
+def _validate(
+    world: Neighbours, issuer: Issuer, name: str, order: Order
+) -> tuple[Order, Error | None]:
+    """Answers the order's challenges by TXT records, which are there for no longer than that."""
     if not order.challenges:
-        yield ()
-        return
+        return issuer.validate(order), None
     world.reporter.phase(name, "placing TXT records")
     zone = world.zone()
     comment = f"certwarden {world.journal.instance()} {_tag(order.url)}"
     records = _wanted(order.challenges, comment, locate=zone.locate)
     world.journal.intend(records, world.clock.now())
+    litter = None
     try:
         records = zone.create(records)
         world.journal.intend(records, world.clock.now())
-        yield records
+        world.reporter.phase(name, "waiting for DNS")
+        look = world.propagation().wait(records)
+        if not look.agreed:
+            text = f"going ahead although not all servers show the records: {look.detail}"
+            world.reporter.event(Level.WARNING, name, text)
+        world.reporter.phase(name, "validating")
+        order = issuer.validate(order)
     finally:
-        _remove(world, name, records)
+        litter = _remove(world, name, records)
+    return order, litter
 
 
 def sweep(world: Neighbours) -> int:
@@ -157,16 +180,16 @@ def sweep(world: Neighbours) -> int:
     return len(leftovers)
 
 
-def _remove(world: Neighbours, name: str, records: Sequence[TxtRecord]) -> None:
-    """Removes the records; a failure is told, stays in the journal, and is swept later."""
+def _remove(world: Neighbours, name: str, records: Sequence[TxtRecord]) -> Error | None:
+    """Removes the records; what cannot be removed stays in the journal, and is swept later."""
     try:
         world.zone().remove(records)
+        world.journal.removed(records)
     except Error as error:
         text = f"the TXT records could not be removed and will be in the next pass: {error.what}"
         world.reporter.event(Level.ERROR, name, text, error.hint)
-        _record(world, "clean-up-failed", name, error.what)
-    else:
-        world.journal.removed(records)
+        return error
+    return None
 
 
 def _wanted(
@@ -204,12 +227,6 @@ def _fits(draft: Draft, spec: CertificateSpec, directory_url: str) -> bool:
     )
 
 
-def _is_unused(world: Neighbours, draft: Draft) -> bool:
-    """Whether the draft has not become a version yet: a kill may come before it is forgotten."""
-    stored = world.certificates.load(draft.name)
-    return stored is None or stored.pair.key_pem != draft.key_pem
-
-
 def _checked(draft: Draft, chains: Chains, now: datetime) -> Pair:
     pair = read_pair(draft.key_pem, chains.default)
     check_ordered(pair, draft.domains, now)
@@ -221,5 +238,10 @@ def _tag(order_url: str) -> str:
     return hashlib.sha256(order_url.encode()).hexdigest()[:12]
 
 
-def _record(world: Neighbours, kind: str, certificate: str, text: str) -> None:
-    world.history.record(Event(world.clock.now(), kind, certificate, None, text))
+def _conclude(world: Neighbours, attempt: int, error: Error | None, event: Event) -> None:
+    """Writes down how the attempt ended; that this cannot be done changes nothing about it."""
+    try:
+        world.attempts.end_attempt(attempt, event.at, error)
+        world.history.record(event)
+    except StoreError as failure:
+        world.reporter.event(Level.ERROR, event.certificate or "", failure.what, failure.hint)

@@ -82,6 +82,9 @@ def deploy_reason(stored: Stored, target: ObservedTarget, now: datetime) -> str 
     """
     wanted = stored.certificate.fingerprint
     installed = target.installed
+    is_expired = stored.certificate.not_after <= now
+    if is_expired and isinstance(target.seen, Served) and target.seen.certificate.is_valid_at(now):
+        return None  # whoever put the valid one there has helped himself, and is not undone
     if installed is None:
         return "nothing usable is installed"
     if installed.is_placeholder:
@@ -139,6 +142,8 @@ def _change(seen: Observed, stored: Stored) -> str | None:
         return "its domains have changed in the configuration"
     if spec.key_type != stored.key_type:
         return f"its key type is now {spec.key_type}, and was {stored.key_type}"
+    if spec.directory_url != stored.directory_url:
+        return f"it is to come from {spec.directory_url}, and came from {stored.directory_url}"
     if spec.profile != stored.profile:
         before, after = stored.profile or "the CA's default", spec.profile or "the CA's default"
         return f"its profile is now {after}, and was {before}"

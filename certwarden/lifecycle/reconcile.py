@@ -5,12 +5,12 @@ fails never holds up another.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from certwarden.errors import Error, TargetError
+from certwarden.errors import Busy, Error, TargetError
 from certwarden.lifecycle.deploy import Deployed, deploy
 from certwarden.lifecycle.observe import observe, observe_target
 from certwarden.lifecycle.obtain import obtain, sweep
@@ -40,25 +40,24 @@ class CertificateResult:
     stored: Stored | None
     is_new: bool = False
     error: Error | None = None
+    litter: Error | None = None  # why TXT records of its order are left, if they are
     deployed: tuple[Deployed, ...] = ()
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass did; `sweep_error` where TXT records of ours had to stay behind."""
+    """What a pass did; `sweep_error` where TXT records of an earlier one had to stay behind."""
 
     certificates: tuple[CertificateResult, ...]
     swept: int = 0
     sweep_error: Error | None = None
-    leftovers: int = 0
 
     @property
     def is_good(self) -> bool:
         """Whether nothing failed; a target where nobody answers is no failure."""
         return (
             self.sweep_error is None
-            and not self.leftovers
-            and all(each.error is None for each in self.certificates)
+            and all(each.error is None and each.litter is None for each in self.certificates)
             and not any(
                 deployed.outcome is DeployOutcome.FAILED
                 for each in self.certificates
@@ -86,12 +85,10 @@ def reconcile(
         _act(world, seen, now, force, is_due=seen.spec.name in due, is_deploying=is_deploying)
         for seen in observed
     )
-    is_ordering = bool(due)
-    leftovers = len(world.journal.leftovers()) if is_ordering and sweep_error is None else 0
-    return PassResult(results, swept, sweep_error, leftovers)
+    return PassResult(results, swept, sweep_error)
 
 
-def deploy_again(world: Neighbours, specs: Sequence[CertificateSpec], now: datetime) -> PassResult:
+def deploy_again(world: Neighbours, specs: Sequence[CertificateSpec]) -> PassResult:
     """Installs, reloads and verifies at every target, needed or not.
 
     Before the first certificate a placeholder is published, so that programs can start; that is
@@ -105,7 +102,7 @@ def deploy_again(world: Neighbours, specs: Sequence[CertificateSpec], now: datet
             world.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
             results.append(CertificateResult(spec.name, None, error=error))
             continue
-        put = partial(_deploy_stored_or_placeholder, world, spec, stored, now=now)
+        put = partial(_deploy_stored_or_placeholder, world, spec)
         deployed = tuple(_locked(world, target, put) for target in spec.targets)
         results.append(CertificateResult(spec.name, stored, deployed=deployed))
     return PassResult(tuple(results))
@@ -125,20 +122,22 @@ def _act(
     if seen.trouble is not None:
         world.reporter.event(Level.ERROR, name, seen.trouble.what, seen.trouble.hint)
         return CertificateResult(name, None, error=seen.trouble)
-    stored, is_new, error = seen.stored, False, None
+    result = CertificateResult(name, seen.stored)
     if is_due:
-        stored, is_new, error = _obtain_if_due(world, seen, now, force)
-    deployed: tuple[Deployed, ...] = ()
-    if stored is not None and is_deploying:
-        deployed = _deploy_where_needed(world, seen, stored, now)
-        error = finish_revocations(world, stored, deployed) or error
-    return CertificateResult(name, stored, is_new, error, deployed)
+        result = _obtain_if_due(world, seen, force)
+    if result.stored is not None and is_deploying:
+        deployed = _deploy_where_needed(world, seen, result.stored, now)
+        error = finish_revocations(world, result.stored, deployed, now) or result.error
+        result = replace(result, deployed=deployed, error=error)
+    return result
 
 
 def _sweep(world: Neighbours) -> tuple[int, Error | None]:
     try:
         with world.locks.orders():
             swept = sweep(world)
+    except Busy:
+        return 0, None  # whoever holds it may be at the very order whose records these are
     except Error as error:
         text = f"TXT records of an earlier pass could not be removed: {error.what}"
         world.reporter.event(Level.ERROR, "clean-up", text, error.hint)
@@ -150,23 +149,23 @@ def _sweep(world: Neighbours) -> tuple[int, Error | None]:
     return swept, None
 
 
-def _obtain_if_due(
-    world: Neighbours, seen: Observed, now: datetime, force: Collection[str]
-) -> tuple[Stored | None, bool, Error | None]:
+def _obtain_if_due(world: Neighbours, seen: Observed, force: Collection[str]) -> CertificateResult:
     """Obtains under the lock on orders, after looking again whether nobody else has meanwhile."""
     name = seen.spec.name
+    stored = seen.stored
     try:
         with world.locks.orders():
+            now = world.clock.now()  # the wait for the lock may have been long
             (again,) = observe(world, (seen.spec,), is_probing=False)
-            is_replaced = _version(again) != _version(seen)
-            if is_replaced and renewal(again, now).at > now:
-                return again.stored, False, None
-            if name in force or renewal(again, now).at <= now:
-                return obtain(world, seen.spec, now), True, None
-            return again.stored, False, None
+            stored = again.stored
+            is_due = renewal(again, now).at <= now
+            if not is_due and (_version(again) != _version(seen) or name not in force):
+                return CertificateResult(name, stored)
+            obtained = obtain(world, seen.spec, now)
     except Error as error:
         world.reporter.event(Level.ERROR, name, error.what, error.hint)
-        return seen.stored, False, error
+        return CertificateResult(name, stored, error=error)
+    return CertificateResult(name, obtained.stored, is_new=True, litter=obtained.litter)
 
 
 def _version(seen: Observed) -> int:
@@ -176,7 +175,7 @@ def _version(seen: Observed) -> int:
 def _deploy_where_needed(
     world: Neighbours, seen: Observed, stored: Stored, now: datetime
 ) -> tuple[Deployed, ...]:
-    put = partial(_deploy_if_needed, world, stored, now=now)
+    put = partial(_deploy_if_needed, world, stored)
     deployed = []
     for target in seen.targets:
         if deploy_reason(stored, target, now) is not None:
@@ -199,23 +198,20 @@ def _locked(
         return Deployed(target.name, DeployOutcome.FAILED, error)
 
 
-def _deploy_if_needed(
-    world: Neighbours, stored: Stored, target: TargetSpec, now: datetime
-) -> Deployed | None:
+def _deploy_if_needed(world: Neighbours, stored: Stored, target: TargetSpec) -> Deployed | None:
     """Looks again, now that nobody else is at it; None where it has been done meanwhile."""
-    world.shelf(target.name).repair()
+    now = world.clock.now()
+    stored = world.certificates.load(stored.name) or stored
     if deploy_reason(stored, observe_target(world, target), now) is None:
         return None
     return deploy(world, target, stored.pair, now)
 
 
 def _deploy_stored_or_placeholder(
-    world: Neighbours,
-    spec: CertificateSpec,
-    stored: Stored | None,
-    target: TargetSpec,
-    now: datetime,
+    world: Neighbours, spec: CertificateSpec, target: TargetSpec
 ) -> Deployed:
+    now = world.clock.now()
+    stored = world.certificates.load(spec.name)
     if stored is not None:
         return deploy(world, target, stored.pair, now)
     seen = observe_target(world, target).seen

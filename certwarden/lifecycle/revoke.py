@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from certwarden.errors import Error, UsageError
+from certwarden.errors import Error, StoreError, UsageError
 from certwarden.lifecycle.deploy import Deployed
 from certwarden.model import (
     DeployOutcome,
@@ -40,7 +40,7 @@ def request_revocation(
 
 
 def finish_revocations(
-    world: Neighbours, stored: Stored, deployed: Sequence[Deployed]
+    world: Neighbours, stored: Stored, deployed: Sequence[Deployed], now: datetime
 ) -> Error | None:
     """Revokes what was to be revoked, once its replacement is in use; returns what went wrong."""
     if any(each.outcome is DeployOutcome.FAILED for each in deployed):
@@ -50,21 +50,31 @@ def finish_revocations(
         if pending.fingerprint == stored.certificate.fingerprint:
             continue  # not replaced yet
         try:
-            _finish(world, pending)
+            _finish(world, pending, now)
         except Error as error:
             world.reporter.event(Level.ERROR, stored.name, error.what, error.hint)
             failure = error
     return failure
 
 
-def _finish(world: Neighbours, pending: PendingRevocation) -> None:
-    if not pending.is_revoked:
-        old = world.certificates.load_version(pending.certificate, pending.version)
-        if old is not None and old.certificate.fingerprint == pending.fingerprint:
-            _revoke(world, old, pending.reason)
-        else:
-            text = "the certificate to be revoked is no longer kept, so it was not revoked"
-            world.reporter.event(Level.WARNING, pending.certificate, text)
+def _finish(world: Neighbours, pending: PendingRevocation, now: datetime) -> None:
+    """Revokes the replaced certificate, unless that is done already or it has expired."""
+    name = pending.certificate
+    if pending.is_revoked:
+        world.revocations.settle_revocation(pending)
+        return
+    old = world.certificates.load_version(name, pending.version)
+    if old is None or old.certificate.fingerprint != pending.fingerprint:
+        world.revocations.settle_revocation(pending)
+        raise StoreError(
+            f"the certificate of {name} to be revoked is no longer kept, so it was not revoked",
+            "if its key is in strange hands, ask the CA to revoke it",
+        )
+    if old.certificate.not_after <= now:
+        text = f"serial {old.certificate.serial} has expired, so it need not be revoked any more"
+        world.reporter.event(Level.INFO, name, text)
+    else:
+        _revoke(world, old, pending.reason)
     world.revocations.settle_revocation(pending)
 
 

@@ -45,10 +45,8 @@ def certificate_state(seen: Observed, now: datetime) -> CertificateState:
         return CertificateState.MISSING
     if seen.stored.certificate.not_after <= now:
         return CertificateState.EXPIRED
-    if seen.failures:
-        return CertificateState.FAILING
     if renewal(seen, now).at <= now:
-        return CertificateState.DUE
+        return CertificateState.FAILING if seen.failures else CertificateState.DUE
     return CertificateState.OK
 
 
@@ -58,6 +56,8 @@ def target_state(seen: Observed, target: ObservedTarget) -> TargetState:
     is_served = isinstance(target.seen, Served) and target.seen.certificate.fingerprint == wanted
     if target.installed is not None and target.installed.is_placeholder:
         return TargetState.PLACEHOLDER
+    if target.trouble is not None:
+        return TargetState.FAILED
     if not is_served and (_has_failed(target, wanted) or isinstance(target.seen, NoHandshake)):
         return TargetState.FAILED
     if isinstance(target.seen, Unreachable):

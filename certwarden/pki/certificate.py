@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from certwarden.errors import MaterialError, clean
+from certwarden.errors import MaterialError, NotNowError, clean
 from certwarden.model import Certificate, KeyType, Pair, Secret
 from certwarden.pki.keys import generate_key, load_key, public_bytes, signature_hash
 
@@ -69,12 +69,14 @@ def read_pair(key_pem: Secret, chain_pem: bytes) -> Pair:
 def check_ordered(pair: Pair, domains: Iterable[str], now: datetime) -> None:
     """Raises MaterialError unless the leaf covers exactly the names ordered and is valid now.
 
+    That it is not valid now is told by NotNowError.
+
     An hour of clock skew is allowed for; a leaf that is already past its end is not.
     """
     check_names(pair.certificate, domains)
     leaf = pair.certificate
     if leaf.not_before > now + CLOCK_SKEW or leaf.not_after <= now:
-        raise MaterialError(
+        raise NotNowError(
             f"the certificate is valid from {leaf.not_before:%Y-%m-%d %H:%M} to "
             f"{leaf.not_after:%Y-%m-%d %H:%M} UTC, which is not now",
             "check this machine's clock",

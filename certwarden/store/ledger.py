@@ -252,7 +252,7 @@ class Ledger:
             connection.execute(
                 "INSERT INTO revocations (certificate, version, fingerprint, reason, requested_at,"
                 " is_revoked) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " reason = excluded.reason, is_revoked = excluded.is_revoked",
+                " reason = excluded.reason, is_revoked = max(is_revoked, excluded.is_revoked)",
                 (
                     revocation.certificate,
                     revocation.version,

@@ -1,6 +1,7 @@
 """Results as text and JSON: the shapes that other programs rely on, and true words for people."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from certwarden.errors import IssuerError, TargetError
 from certwarden.lifecycle.deploy import Deployed
 from certwarden.lifecycle.plan import plan
 from certwarden.lifecycle.reconcile import CertificateResult, PassResult
-from certwarden.model import DeployOutcome, Observed, ObservedTarget, Served, Unreachable
+from certwarden.model import DeployOutcome, KeyType, Observed, ObservedTarget, Served, Unreachable
 from tests.builders import (
     NOW,
     a_certificate_spec,
@@ -26,9 +27,14 @@ STORED = a_stored(obtained_at=NOW - timedelta(days=30))
 Shown = pytest.CaptureFixture[str]
 
 
-def observed(*targets: ObservedTarget, failing: bool = False) -> Observed:
-    spec = a_certificate_spec(targets=[target.spec for target in targets])
-    return Observed(spec, STORED, None, targets, (an_attempt(),) if failing else ())
+def observed(*targets: ObservedTarget) -> Observed:
+    return Observed(a_certificate_spec(targets=[t.spec for t in targets]), STORED, None, targets)
+
+
+def failing(seen: Observed) -> Observed:
+    """Another key type is wanted, and the attempt to get it has failed."""
+    spec = replace(seen.spec, key_type=KeyType.ECDSA_P384)
+    return replace(seen, spec=spec, failures=(an_attempt(),))
 
 
 def a_target(seen: Served | Unreachable) -> ObservedTarget:
@@ -38,7 +44,7 @@ def a_target(seen: Served | Unreachable) -> ObservedTarget:
 def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
     """Times with a Z, even lower-case hex, null where there is nothing."""
     target = a_target(Served(STORED.certificate))
-    render.show_status([observed(target, failing=True)], NOW, is_json=True)
+    render.show_status([failing(observed(target))], NOW, is_json=True)
     document = json.loads(capsys.readouterr().out)
     (certificate,) = document["certificates"]
     assert set(certificate) >= {
@@ -47,7 +53,10 @@ def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
     }
     assert certificate["state"] == "failing"
     assert certificate["last_error"]["what"] == "the CA could not be reached"
-    assert certificate["renewal"] == {"at": "2026-12-22T12:00:00Z", "reason": "lifetime"}
+    assert certificate["renewal"] == {
+        "at": "2026-11-22T12:00:00Z",
+        "reason": "domains-changed",
+    }
     assert certificate["targets"][0]["served"] == STORED.certificate.fingerprint
     assert {"authority", "clock"} <= set(document)
 
@@ -55,11 +64,11 @@ def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
 def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
     """A third of 90 days has passed: a third of the bar is full."""
     other = a_target(Served(a_pair().certificate))
-    render.show_status([observed(other, failing=True)], NOW, is_json=False)
+    render.show_status([failing(observed(other))], NOW, is_json=False)
     text = capsys.readouterr().out
     assert "█" * 8 + "░" * 16 in text
     assert "60 days left" in text
-    assert "renews   2026-12-22 12:00" in text
+    assert "renews   now: its key type is now ecdsa-p384" in text
     assert "stale — serves serial" in text
     assert "the CA could not be reached" in text
     assert "check the network" in text

@@ -31,8 +31,12 @@ def versions(house: House) -> list[str]:
 
 
 def acme_calls(world: World, resource: str) -> int:
+    """How many such requests the CA took; those that it sent back for their nonce do not count."""
     assert world.proxy is not None
-    return world.proxy.calls(resource)
+    return sum(
+        each.resource == resource and 0 < each.status < 400
+        for each in world.proxy.requests
+    )
 
 
 def test_the_first_renew_obtains_stores_and_cleans_up(house: House) -> None:
@@ -179,12 +183,12 @@ def test_a_killed_renew_is_resumed_without_a_second_order(house: House, step: st
     process.send_signal(signal.SIGKILL)
     process.communicate()
     world.proxy.clear_faults()
-    orders_before = world.proxy.calls("newOrder")
+    orders_before = acme_calls(world, "newOrder")
     run = house.run("renew")
     assert run.code == 0, run.err
     # Before the CA has named its order nobody can find it again; from then on nothing is ordered.
     expected = 1 if step == "newOrder" else 0
-    assert world.proxy.calls("newOrder") - orders_before == expected
+    assert acme_calls(world, "newOrder") - orders_before == expected
     assert world.txt_records() == []
     assert versions(house) == ["0001"]
 
@@ -254,7 +258,7 @@ def test_a_wrong_certificate_is_never_stored(house: House, kind: str) -> None:
         assert run.code == 1
         assert not (house.stored / "current").exists()
         assert house.run("renew").code == 0
-    assert world.proxy.calls("newOrder") == 1
+    assert acme_calls(world, "newOrder") == 1
 
 
 def test_an_outage_of_the_ca_is_an_error_and_no_loop(house: House) -> None:
@@ -301,7 +305,7 @@ def test_revoke_now_revokes_first(house: House) -> None:
     assert world.proxy is not None
     world.proxy.inject(problem("rateLimited", "newOrder", times=4, retry_after="3600"))
     assert house.run("revoke", "home", "--now").code == 1
-    assert world.proxy.calls("revoke") == 1
+    assert acme_calls(world, "revoke") == 1
     world.proxy.clear_faults()
     assert house.run("renew").code == 0  # finishes what was begun
     assert versions(house) == ["0001", "0002"]

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from certwarden.errors import TargetError
+from certwarden.errors import StoreError, TargetError
 from certwarden.lifecycle.deploy import Deployed, deploy
 from certwarden.model import (
     DeployOutcome,
+    Installed,
     KeyType,
     NoHandshake,
     Pair,
@@ -101,6 +102,7 @@ def test_a_reload_that_fails_is_rolled_back() -> None:
     result = deploy(world, target.spec, new, NOW)
     assert result.outcome is DeployOutcome.FAILED
     assert "could not be restarted" in text_of(result)
+    assert "the last good certificate is back in use" in text_of(result)  # it never was out of it
     assert target.shelf.current is not None
     assert target.shelf.current.pair == old
 
@@ -145,6 +147,49 @@ def test_what_a_person_has_stopped_is_not_started() -> None:
     target.program.is_running = False
     deploy(world, target.spec, a_pair(), NOW)
     assert target.program.reloads == 0
+
+
+def test_a_kill_in_the_midst_still_ends_in_a_roll_back() -> None:
+    """What served before the kill is remembered: a pair that kills the program is not kept."""
+    old, new = a_pair(), a_pair()
+    world, target = serving(a_target_spec(reload=UNIT), old)
+    served = old.certificate.fingerprint
+    world.ledger.begin_deploy(
+        target.spec.name, new.certificate.fingerprint, NOW, was_active=True, served_before=served
+    )
+    target.shelf.publish(new)
+    target.program.is_running = False
+    target.program.dies_of = {new.certificate.fingerprint}
+    assert deploy(world, target.spec, new, NOW).outcome is DeployOutcome.FAILED
+    assert target.probe.look() == Served(old.certificate)
+
+
+def test_a_unit_that_a_failed_deploy_left_down_is_not_forgotten() -> None:
+    """It is not started (a person may have stopped it since), but every pass fails aloud."""
+    old, new = a_pair(), a_pair()
+    world, target = serving(a_target_spec(reload=UNIT), old)
+    target.program.dies_of = {old.certificate.fingerprint, new.certificate.fingerprint}
+    assert deploy(world, target.spec, new, NOW).outcome is DeployOutcome.FAILED
+    target.program.dies_of = set()
+    reloads = target.program.reloads
+    for _ in range(2):
+        result = deploy(world, target.spec, new, NOW)
+        assert result.outcome is DeployOutcome.FAILED
+        assert result.error is not None
+        assert "nodered.service" in result.error.hint
+    assert target.program.reloads == reloads
+
+
+def test_what_was_taken_up_later_is_what_to_go_back_to() -> None:
+    """A program that was down, and serves the pair since a person started it, has used it."""
+    world, target = a_world(a_target_spec(reload=UNIT))
+    first, second = a_pair(), a_pair()
+    target.program.is_running = False
+    assert deploy(world, target.spec, first, NOW).outcome is DeployOutcome.UNREACHABLE
+    target.program.is_running, target.program.loaded = True, first
+    target.program.dies_of = {second.certificate.fingerprint}
+    assert deploy(world, target.spec, second, NOW).outcome is DeployOutcome.FAILED
+    assert target.probe.look() == Served(first.certificate)
 
 
 def test_a_kill_in_the_midst_is_not_taken_for_a_stop_by_a_person() -> None:
@@ -221,3 +266,47 @@ def test_the_timeout_bounds_the_wait() -> None:
     start = world.clock.elapsed
     deploy(world, target.spec, a_pair(), NOW)
     assert 60 <= world.clock.elapsed - start < 62
+
+
+def test_a_roll_back_that_cannot_be_written_does_not_hide_the_reason() -> None:
+    """Both are told: why the new pair failed, and why the old one is not back."""
+    old, new = a_pair(), a_pair()
+    world, target = serving(a_target_spec(), old)
+    target.program.is_deaf = True
+    target.program.says = "key values mismatch"
+    publish = target.shelf.publish
+
+    def publish_only_new(pair: Pair) -> Installed:
+        if pair == old:
+            raise TargetError("there is no space left")
+        return publish(pair)
+
+    target.shelf.publish = publish_only_new  # type: ignore[method-assign]
+    text = text_of(deploy(world, target.spec, new, NOW))
+    assert "key values mismatch" in text
+    assert "no space left" in text
+
+
+def test_what_cannot_be_asked_is_told() -> None:
+    """A machine without systemctl: the sentence is heard, and nothing was touched."""
+    world, target = a_world(a_target_spec(reload=UNIT))
+
+    def is_active() -> bool:
+        raise TargetError("there is no systemctl on this machine")
+
+    target.program.is_active = is_active  # type: ignore[method-assign]
+    assert deploy(world, target.spec, a_pair(), NOW).outcome is DeployOutcome.FAILED
+    assert world.reporter.texts(Level.ERROR) == ["there is no systemctl on this machine"]
+    assert target.shelf.generations == []
+
+
+def test_a_ledger_that_cannot_be_written_does_not_unmake_a_deploy() -> None:
+    """In use is in use; that it could not be recorded is told."""
+    world, target = a_world(a_target_spec())
+
+    def end_deploy(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    world.ledger.end_deploy = end_deploy  # type: ignore[method-assign, assignment]
+    assert deploy(world, target.spec, a_pair(), NOW).outcome is DeployOutcome.IN_USE
+    assert world.reporter.texts(Level.ERROR) == ["the disk is full"]

@@ -1,10 +1,11 @@
 """Obtaining with fakes: what is written down before each step, and what is left after a failure."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from certwarden.errors import Error, IssuerError, StoreError, ZoneError
+from certwarden.errors import Error, IssuerError, NotNowError, StoreError, ZoneError
 from certwarden.lifecycle.obtain import ROOM_NEEDED, obtain, rehearse, sweep
 from certwarden.lifecycle.reconcile import reconcile
 from certwarden.model import AttemptOutcome, KeyType, Stored
@@ -43,7 +44,7 @@ def house() -> House:
 
 def test_an_order_goes_through_all_its_phases(house: House) -> None:
     """Stored, attempted with success, no TXT record and no draft left."""
-    stored = obtain(house.world, house.spec, NOW)
+    stored = obtain(house.world, house.spec, NOW).stored
     assert set(stored.certificate.names) == set(house.spec.domains)
     assert [a.outcome for a in house.world.ledger.attempts] == [AttemptOutcome.OBTAINED]
     assert house.no_litter()
@@ -82,7 +83,7 @@ def test_an_order_that_is_gone_is_made_anew(house: House) -> None:
     with pytest.raises(IssuerError):
         obtain(house.world, house.spec, NOW)
     house.issuer.forget_orders()
-    assert obtain(house.world, house.spec, NOW).version == 1
+    assert obtain(house.world, house.spec, NOW).stored.version == 1
 
 
 @pytest.mark.parametrize(
@@ -99,16 +100,16 @@ def test_a_draft_for_another_wish_is_not_resumed(house: House, change: dict[str,
     with pytest.raises(IssuerError):
         obtain(house.world, house.spec, NOW)
     spec = replace(house.spec, **change)  # type: ignore[arg-type]
-    stored = obtain(house.world, spec, NOW)
+    stored = obtain(house.world, spec, NOW).stored
     assert set(stored.certificate.names) == set(spec.domains)
 
 
 def test_a_draft_that_has_become_a_version_is_not_resumed(house: House) -> None:
     """A kill between the switch and the forgetting of the draft costs no stale certificate."""
-    first = obtain(house.world, house.spec, NOW)
+    first = obtain(house.world, house.spec, NOW).stored
     draft = house.world.certificates.saved_drafts[-1]
     house.world.certificates.save_draft(draft)
-    second = obtain(house.world, house.spec, NOW)
+    second = obtain(house.world, house.spec, NOW).stored
     assert second.certificate.fingerprint != first.certificate.fingerprint
     assert second.pair.key_pem != first.pair.key_pem
 
@@ -191,6 +192,34 @@ def test_a_rehearsal_leaves_nothing(house: House) -> None:
     assert not house.world.certificates.versions
     assert not house.world.certificates.saved_drafts
     assert house.no_litter()
+
+
+def test_a_rehearsal_that_leaves_records_has_failed(house: House) -> None:
+    """It is there to show that all of it works."""
+    house.zone.fail("remove", ZoneError("no reply"))
+    with pytest.raises(ZoneError):
+        rehearse(house.world, house.spec, NOW)
+
+
+def test_a_wrong_clock_does_not_cost_the_order(house: House) -> None:
+    """A certificate that is not valid now is asked for again when the clock is right."""
+    for _ in range(3):
+        with pytest.raises(NotNowError):
+            obtain(house.world, house.spec, NOW - timedelta(days=30))
+    assert len(house.issuer.orders) == 1
+    obtain(house.world, house.spec, NOW)
+    assert len(house.issuer.orders) == 1
+
+
+def test_a_full_ledger_does_not_unmake_a_certificate(house: House) -> None:
+    """What is stored is stored; that it could not be recorded is told."""
+
+    def end_attempt(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    house.world.ledger.end_attempt = end_attempt  # type: ignore[method-assign, assignment]
+    assert obtain(house.world, house.spec, NOW).stored.version == 1
+    assert house.world.reporter.texts(Level.ERROR) == ["the disk is full"]
 
 
 def test_one_failing_certificate_does_not_hold_up_another(house: House) -> None:

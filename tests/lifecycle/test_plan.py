@@ -92,6 +92,7 @@ def test_a_due_certificate_is_obtained_from_its_instant_on() -> None:
         ({"domains": ("example.org", "other.example.org")}, "domains"),
         ({"key_type": KeyType.ECDSA_P384}, "key type"),
         ({"profile": "shortlived"}, "profile"),
+        ({"directory_url": "https://other.example/directory"}, "other.example"),
     ],
 )
 def test_a_changed_wish_renews_now_and_says_so(change: dict[str, object], word: str) -> None:
@@ -172,6 +173,15 @@ def test_what_is_not_installed_is_deployed() -> None:
         reason = deploy_reason(stored, replace(target, installed=installed), NOW)
         assert reason is not None
         assert words in reason
+
+
+def test_an_expired_certificate_takes_no_valid_ones_place() -> None:
+    """Somebody has helped himself while renewals fail: that is not undone."""
+    expired = a_stored(obtained_at=NOW - timedelta(days=91))
+    target = target_with(expired, Served(a_pair().certificate))
+    assert deploy_reason(expired, target, NOW) is None
+    target = target_with(expired, Served(a_pair(now=NOW - timedelta(days=100)).certificate))
+    assert deploy_reason(expired, target, NOW) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Revocation: written down, replaced, put to use, then revoked; and finished after any failure."""
 
+from datetime import timedelta
+
 import pytest
 
 from certwarden.errors import IssuerError, TargetError, UsageError
@@ -25,6 +27,7 @@ class House:
         self.world = FakeWorld(
             self.spec, issuer=self.issuer, zone=FakeZone(), propagation=FakePropagation()
         )
+        self.issuer.clock = self.world.clock
         assert self.run().is_good
 
     def run(self) -> PassResult:
@@ -107,6 +110,27 @@ def test_a_failure_at_the_ca_is_finished_by_the_next_pass(house: House) -> None:
     assert house.run().is_good
     assert len(house.revoked) == 1
     assert len(house.issuer.orders) == orders
+
+
+def test_what_is_no_longer_kept_is_no_silent_success(house: House) -> None:
+    """A person hears once that it was not revoked, and what to do; later passes are good again."""
+    house.revoke()
+    house.world.certificates.load_version = lambda *_: None  # type: ignore[method-assign]
+    result = house.run()
+    assert not result.is_good
+    assert "not revoked" in house.world.reporter.texts(Level.ERROR)[0]
+    assert house.run().is_good
+
+
+def test_what_has_expired_need_not_be_revoked(house: House) -> None:
+    """A CA that refuses expired certificates does not fail every pass for ever."""
+    house.revoke()
+    house.world.revokers.failure = IssuerError("the CA is down")
+    assert not house.run().is_good
+    house.world.clock.advance(timedelta(days=100))
+    result = reconcile(house.world, [house.spec], house.world.clock.now())
+    assert result.is_good
+    assert house.revoked == []
 
 
 def test_the_last_reason_counts(house: House) -> None:

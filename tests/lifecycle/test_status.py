@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from certwarden.errors import StoreError, TargetError
 from certwarden.lifecycle.status import (
     CertificateState,
     TargetState,
@@ -103,7 +104,19 @@ def test_a_day_of_grace_before_a_due_certificate_needs_a_person() -> None:
     assert needs_attention(seen, due + timedelta(hours=25))
 
 
-def test_failures_need_a_person() -> None:
-    """A certificate whose last renewal failed is not silently well."""
-    seen = Observed(a_certificate_spec(), FRESH, None, ())
-    assert needs_attention(replace(seen, failures=(an_attempt(),)), NOW)
+def test_failures_need_a_person_where_something_is_due() -> None:
+    """A renewal that is due and failed is an alarm; a forced one that failed is over and done."""
+    due = Observed(a_certificate_spec(), OLD, None, (), (an_attempt(),))
+    assert needs_attention(due, NOW)
+    fresh = replace(due, stored=FRESH)
+    assert certificate_state(fresh, NOW) is CertificateState.OK
+    assert not needs_attention(fresh, NOW)
+
+
+def test_what_cannot_be_read_needs_a_person() -> None:
+    """A certificate or a target in unreadable files is never called well."""
+    seen = Observed(a_certificate_spec(), None, None, (), trouble=StoreError("may not be read"))
+    assert certificate_state(seen, NOW) is CertificateState.FAILING
+    observed, target = observe(IN_USE)
+    target = replace(target, trouble=TargetError("may not be read"))
+    assert target_state(observed, target) is TargetState.FAILED

@@ -11,6 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from certwarden.errors import ConfigError, Error
@@ -52,7 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; Python must not complain about it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like one of theirs
+        print(f"certwarden: unforeseen: {_where(error)}", file=sys.stderr)
+        print("certwarden: hint: please report this sentence; nothing was lost", file=sys.stderr)
+        return 1
     return code
+
+
+def _where(error: Exception) -> str:
+    """What kind of mistake and where; not its text, which may quote anything."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -198,3 +198,18 @@ def test_the_parser_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> N
     """Building the command tree reads neither file nor environment."""
     monkeypatch.setattr(os, "environ", {})
     assert parser().prog == "certwarden"
+
+
+def test_a_mistake_of_ours_is_a_sentence_without_its_text(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that nobody foresaw: its kind and place, never what it quotes."""
+
+    def stumble(*_: object) -> None:
+        raise ValueError("cfut_secret")
+
+    monkeypatch.setattr("certwarden.cli.commands.effective", stumble)
+    assert main(["--config", str(config), "config", "show"]) == 1
+    err = capsys.readouterr().err
+    assert "unforeseen: ValueError in test_command_line.py, line" in err
+    assert "cfut_secret" not in err

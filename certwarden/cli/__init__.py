@@ -6,6 +6,7 @@ configuration, 3 attention needed.
 
 import atexit
 import gc
+import io
 import os
 import signal
 import sys
@@ -16,14 +17,13 @@ from types import FrameType
 
 from certwarden.errors import ConfigError, Error
 
+FAILED = 1
 INTERRUPTED = 130
 NEW_OBJECTS = 100_000  # after so many garbage is looked for, instead of after 700
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code; an Error becomes a sentence and its hint."""
-    from certwarden.cli.arguments import parse
-
     if not sys.warnoptions:
         # They are for developers; what a stranger's certificate looks like must not print one.
         warnings.simplefilter("ignore")
@@ -31,33 +31,84 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Looking for garbage in it, also while Python shuts down, would take a quarter of all its time.
     gc.set_threshold(NEW_OBJECTS)
     atexit.register(gc.freeze)
-    arguments = parse(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _open_streams()
     try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+    finally:  # argparse ends by SystemExit, for `--help` as well
+        is_written = _flush_streams()
+    return code if is_written else code or FAILED
+
+
+def _run(argv: Sequence[str]) -> int:
+    from certwarden.cli.arguments import parse
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        arguments = parse(argv)
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
     except ConfigError as error:
         for mistake in error.mistakes:
             where = f"{mistake.path}: " if mistake.path else ""
-            print(f"certwarden: {error.source}: {where}{mistake.message}", file=sys.stderr)
+            _complain(f"{error.source}: {where}{mistake.message}")
         return error.exit_code
     except Error as error:
-        print(f"certwarden: {error.what}", file=sys.stderr)
-        if error.hint:
-            print(f"certwarden: hint: {error.hint}", file=sys.stderr)
+        _complain(error.what, error.hint)
         return error.exit_code
     except KeyboardInterrupt:
-        print("certwarden: interrupted; run it again to go on", file=sys.stderr)
+        _complain("interrupted; run it again to go on")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain about it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        pass  # whoever read our output has gone
+    except OSError as error:
+        where = error.filename or "the output could not be written"
+        _complain(f"{where}: {error.strerror or type(error).__name__}")
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like one of theirs
-        print(f"certwarden: unforeseen: {_where(error)}", file=sys.stderr)
-        print("certwarden: hint: please report this sentence; nothing was lost", file=sys.stderr)
-        return 1
-    return code
+        _complain(f"unforeseen: {_where(error)}", "please report this sentence; nothing was lost")
+    else:
+        return code
+    return FAILED
+
+
+def _complain(what: str, hint: str = "") -> None:
+    try:
+        print(f"certwarden: {what}", file=sys.stderr)
+        if hint:
+            print(f"certwarden: hint: {hint}", file=sys.stderr)
+    except OSError:
+        pass  # nobody listens; the exit code tells it
+
+
+def _open_streams() -> None:
+    """Makes sure that there are three streams, which can show every character somehow.
+
+    A file of ours must never get the number of a closed stream: what is printed would go into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - a stream, for as long as we live
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - a stream, for as long as we live
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_streams() -> bool:
+    """Whether all that was printed has been written; what could not be is let go of."""
+    is_written = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            is_written = is_written and stream is sys.stderr
+            # Python must not try again, and complain, when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+                _complain(f"the output could not be written: {error.strerror}")
+    return is_written
 
 
 def _where(error: Exception) -> str:
@@ -69,5 +120,5 @@ def _where(error: Exception) -> str:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends like Ctrl-C: what is in `finally` runs, TXT records are removed."""
+    """A signal ends it like Ctrl-C: what is in `finally` runs, TXT records are removed."""
     raise KeyboardInterrupt

@@ -49,9 +49,36 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line as values; `run` is the function that carries it out. May exit."""
-    arguments = parser().parse_args(argv)
+    top = parser()
+    arguments, unknown = top.parse_known_args(argv)
+    if unknown:
+        top.error(_about(unknown[0], top))
     arguments.run = _later(arguments.module, arguments.function)
     return arguments
+
+
+def _about(word: str, top: argparse.ArgumentParser) -> str:
+    """What to say about a word that no command takes."""
+    name = word.partition("=")[0]
+    if not name.startswith("-"):
+        return f"`{word}` is one word too many"
+    if name in top._option_string_actions:  # noqa: SLF001 - argparse has no other way to ask
+        return f"`{name}` belongs before the command"
+    import difflib
+
+    near = difflib.get_close_matches(name, _options(top), 1)
+    return f"there is no option `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Every option of the parser and of the commands below it."""
+    found: set[str] = set()
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - see above
+            for each in action.choices.values():
+                found |= _options(each)
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -150,7 +177,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 6 and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"`{text}` is not a positive number")
     return int(text)
 

@@ -63,7 +63,7 @@ def plan(arguments: Namespace) -> int:
         observed = observe(warden, config.certificates)
         steps = plan_steps(observed, len(warden.journal.leftovers()), now)
     render.show_plan(steps, observed, now, is_json=arguments.json)
-    return DONE
+    return FAILED if any(seen.trouble for seen in observed) else DONE
 
 
 def status(arguments: Namespace) -> int:

@@ -5,6 +5,7 @@ place and gives way to what is to be kept. Under systemd each line bears its pri
 """
 
 import os
+import shutil
 import sys
 import threading
 from typing import TextIO
@@ -26,7 +27,7 @@ class Console:
         is_quiet: bool = False,
     ) -> None:
         self._stream = stream or sys.stderr
-        self._is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_terminal = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._is_journal = _is_journal(self._stream)
         self._is_verbose = is_verbose
         self._is_quiet = is_quiet
@@ -68,8 +69,9 @@ class Console:
         if not self._is_terminal:
             return
         self._erase()
+        width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be taken back
         for subject, phase in self._phases.items():
-            self._write(f"{subject}: {phase} …\n")
+            self._write(f"{f'{subject}: {phase} …'[:width]}\n")
         self._shown = len(self._phases)
 
     def _erase(self) -> None:

@@ -105,7 +105,10 @@ def show_plan(
         )
     if not steps:
         print("nothing to do")
-        for seen in observed:
+    for seen in observed:
+        if seen.trouble is not None:
+            print(f"{seen.spec.name}: {seen.trouble.what}")
+        elif not steps:
             due = renewal(seen, now)
             print(f"{seen.spec.name} renews {_date(due.at)}, when {due.text}")
 
@@ -306,11 +309,10 @@ def _status_lines(seen: Observed, now: datetime) -> list[str]:
             f"           {_date(leaf.not_before)} to {_date(leaf.not_after)}, "
             f"{_left(leaf.not_after - now)}"
         )
-    lines.append(
-        f"  renews   {'now' if due.at <= now else _date(due.at)}, when {due.text}"
-        if due.at > now
-        else f"  renews   now: {due.text}"
-    )
+    if due.at > now:
+        lines.append(f"  renews   {_date(due.at)}, when {due.text}")
+    elif seen.trouble is None:
+        lines.append(f"  renews   now: {due.text}")
     lines += [f"  target   {_target_line(seen, target)}" for target in seen.targets]
     if (error := _last_error_json(seen, now)) is not None:
         lines.append(f"  error    {error['at']}: {error['what']}")

@@ -72,7 +72,11 @@ WRONG = [
     (["completion", "basch"], "did you mean `bash`"),
     (["status", "--jason"], "--jason"),
     (["plan", "home"], "home"),
-    (["--verbos", "plan"], "--verbos"),
+    (["--verbos", "plan"], "there is no option `--verbos`; did you mean `--verbose`?"),
+    (["renew", "--froce"], "did you mean `--force`?"),
+    (["status", "--quiet"], "`--quiet` belongs before the command"),
+    (["plan", "home"], "`home` is one word too many"),
+    (["history", "--limit", "9" * 20], "is not a positive number"),
 ]
 
 
@@ -192,6 +196,58 @@ def test_a_reader_that_goes_away_is_no_traceback(config: Path) -> None:
         check=False,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_stream_stops_nothing(config: Path, closed: str) -> None:
+    """Neither a traceback nor another exit code, and nothing is printed into a file of ours."""
+    done = subprocess.run(
+        f"{sys.executable} -m certwarden --config {config} status {closed}>&-",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_under_the_output_is_a_sentence(config: Path) -> None:
+    """Exit 1 and what is wrong; no complaint of Python's."""
+    done = subprocess.run(
+        f"{sys.executable} -m certwarden --config {config} config show >/dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "certwarden: the output could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", ["--help", "completion bash"])
+def test_help_into_a_pipe_that_nobody_reads_is_quiet(arguments: str) -> None:
+    """`certwarden --help | true` ends without a word."""
+    done = subprocess.run(
+        f"{sys.executable} -m certwarden {arguments} | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_a_poor_character_set_is_no_mistake(config: Path) -> None:
+    """What the terminal cannot show is shown by its number."""
+    done = subprocess.run(
+        [sys.executable, "-m", "certwarden", "--config", config, "status", "--offline"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
 
 
 def test_the_parser_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

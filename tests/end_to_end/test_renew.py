@@ -33,10 +33,7 @@ def versions(house: House) -> list[str]:
 def acme_calls(world: World, resource: str) -> int:
     """How many such requests the CA took; those that it sent back for their nonce do not count."""
     assert world.proxy is not None
-    return sum(
-        each.resource == resource and 0 < each.status < 400
-        for each in world.proxy.requests
-    )
+    return sum(each.resource == resource and 0 < each.status < 400 for each in world.proxy.requests)
 
 
 def test_the_first_renew_obtains_stores_and_cleans_up(house: House) -> None:
@@ -191,6 +188,65 @@ def test_a_killed_renew_is_resumed_without_a_second_order(house: House, step: st
     assert acme_calls(world, "newOrder") - orders_before == expected
     assert world.txt_records() == []
     assert versions(house) == ["0001"]
+
+
+PHASES = [
+    "home: ordering",
+    "home: placing TXT records",
+    "home: waiting for DNS",
+    "home: validating",
+    "home: finalizing",
+    "home: storing",
+    "files: installing",
+    "files: reloading",
+]
+
+
+def kill_in(house: House, phase: str) -> bool:
+    """Kills a forced renewal when it enters the phase; False if it came to its end without it."""
+    process = house.start("--verbose", "renew", "--force")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.strip() == phase:
+            process.kill()
+            break
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_kill_in_any_phase_is_put_right_by_the_next_pass(house: House, phase: str) -> None:
+    """Afterwards one whole pair is stored and installed, and nothing is left over."""
+    house.targets = FILES_TARGET + '  reload = { command = ["/bin/true"] }\n'
+    house.write_config()
+    assert house.run("renew").code == 0
+    assert any(kill_in(house, phase) for _ in range(10))  # a valid authorization skips some phases
+
+    run = house.run("renew")
+    assert run.code == 0, run.err
+    assert house.world.txt_records() == []
+    stored, live = house.stored / "current", house.state / "live" / "files" / "current"
+    for name in ("privkey.pem", "fullchain.pem"):
+        assert (stored / name).read_bytes() == (live / name).read_bytes()
+    leaf = x509.load_pem_x509_certificate((live / "cert.pem").read_bytes())
+    key = load_pem_private_key((live / "privkey.pem").read_bytes(), None)
+    assert leaf.public_key() == key.public_key()
+    temporaries = [each for each in house.state.rglob(".tmp-*") if each.is_file()]
+    assert house.run("renew", "--force").code == 0
+    assert not [each for each in temporaries if each.exists()]
+
+
+def test_a_closed_terminal_ends_it_like_an_interruption(house: House) -> None:
+    """SIGHUP, as from a lost ssh session: the TXT records are removed before it ends."""
+    world = house.world
+    assert world.proxy is not None
+    injection = world.proxy.inject(AcmeFault("slow", resource="challenge", seconds=5))
+    process = house.start("renew")
+    wait_until(lambda: injection.fired > 0)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert world.txt_records() == []
 
 
 def test_an_interrupted_renew_cleans_up_before_it_ends(house: House) -> None:

@@ -1,0 +1,167 @@
+"""What is measured, and how often: everyone in turn, so that a busy minute is everyone's.
+
+Owns the order of the runs and the proof that each did its job. What it found is plain values.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cryptography import x509
+
+from bench import programs
+from bench.clients import Certbot, Certwarden, Client, Uacme, domains
+from bench.door import Door
+from bench.findings import (
+    COMPLETION,
+    DELAY,
+    FIRST,
+    FIRST_DELAYED,
+    HELP,
+    MANY,
+    NOTHING_DUE,
+    NOTHING_DUE_MANY,
+    UACME,
+    VERSION,
+    Findings,
+)
+from bench.measure import Command, Failed, run
+from tests.world import World
+from tests.world.pebble import Pebble, PebbleOptions
+from tests.world.tools import Missing
+
+_MOST_CERTBOT_RUNS = 3  # 13 s each, nearly all of it asleep
+_CALM = PebbleOptions(nonce_reject=0, authz_reuse=0)
+
+
+class Bench:
+    """One run of the bench; `repeat` is how often each job is measured."""
+
+    def __init__(self, repeat: int) -> None:
+        self._repeat = repeat
+        self._ours = Certwarden(programs.certwarden())
+        self._certbot = Certbot(programs.certbot())
+        self.found = Findings()
+        self._clients: list[Client] = [self._ours, self._certbot]
+        for client in (self._ours, self._certbot):
+            self.found.versions[client.name] = client.program.version
+        try:
+            uacme = Uacme(programs.uacme())
+        except Missing as missing:
+            self.found.left_out[UACME] = str(missing)
+        else:
+            self._clients.append(uacme)
+            self.found.versions[UACME] = uacme.program.version
+
+    def start_up(self) -> None:
+        """What a shell waits for."""
+        with _home() as home:
+            for _ in range(self._repeat):
+                for job in (VERSION, HELP):
+                    self._measure(job, self._ours.name, self._ours.command(job), home)
+                    self._measure(job, self._certbot.name, self._certbot.command(job), home)
+                completion = self._ours.command(*COMPLETION.split())
+                self._measure(COMPLETION, self._ours.name, completion, home)
+
+    def first(self) -> None:
+        """Account and first certificate, without and with a delay until DNS shows the records."""
+        with self._world() as world:
+            for number in range(self._repeat):
+                for client in list(self._clients):
+                    if client is not self._certbot or number < _MOST_CERTBOT_RUNS:
+                        self._obtain(FIRST, client, world)
+            world.store.propagation_delay = DELAY
+            for _ in range(self._repeat):
+                self._obtain(FIRST_DELAYED, self._ours, world)
+
+    def nothing_due(self) -> None:
+        """A pass that finds everything in order; ours also looks at what is served."""
+        with ExitStack() as stack:
+            world = stack.enter_context(self._world())
+            passes: list[tuple[str, str, Command, Path]] = []
+            for job, count in ((NOTHING_DUE, 1), (NOTHING_DUE_MANY, MANY)):
+                _tell(f"obtaining what is wanted for: {job}")
+                home = stack.enter_context(_home())
+                door = stack.enter_context(Door(world.authority))
+                renew = self._ours.renew(world, home, count, door)
+                run(renew, home)
+                passes.append((job, self._ours.name, renew, home))
+
+                home = stack.enter_context(_home())
+                at_once = "--dns-cloudflare-propagation-seconds=0"
+                run(self._certbot.first(world, home, at_once), home)
+                self._certbot.copies(home, count)
+                renew = self._certbot.renew(world, home)
+                passes.append((job, self._certbot.name, renew, home))
+            world.emulator.forget_requests()
+            orders = world.pebble.orders()
+            for _ in range(self._repeat):
+                for job, client, renew, home in passes:
+                    self._measure(job, client, renew, home)
+            if world.emulator.requests or world.pebble.orders() != orders:
+                raise Failed("a pass with nothing due ordered something, or called Cloudflare")
+
+    def _obtain(self, job: str, client: Client, world: World) -> None:
+        world.emulator.forget_requests()
+        with _home() as home:
+            try:
+                self._measure(job, client.name, client.first(world, home), home)
+            except Failed as failed:
+                if client.name != UACME:
+                    raise
+                # It is a guest: that it does not run on this machine says nothing about us.
+                self._clients.remove(client)
+                self.found.left_out[UACME] = str(failed)
+                return
+            _check(client.chain(home), world)
+        self.found.add_calls(client.name, world.emulator.calls())
+
+    def _measure(self, job: str, client: str, command: Command, home: Path) -> None:
+        sample = run(command, home)
+        _tell(f"{job}: {client} {sample.wall:.2f} s")
+        self.found.add(job, client, sample)
+
+    @contextmanager
+    def _world(self) -> Iterator[World]:
+        """A calm world, with the Pebble that every client understands, where it can be had."""
+        with World(pebble=_CALM) as world:
+            try:
+                program = programs.pebble()
+            except Missing:
+                yield world
+                return
+            place = world.directory / "calm"
+            place.mkdir()
+            with Pebble(
+                program.path,
+                place,
+                authority=world.authority,
+                dns_server=world.dns.address,
+                options=_CALM,
+            ) as calm:
+                world.pebble.stop()
+                world.pebble = calm
+                self.found.versions["Pebble"] = program.version
+                yield world
+
+
+def _check(chain: Path, world: World) -> None:
+    """Raises Failed unless the right certificate is there and no TXT record is left."""
+    leaf = x509.load_pem_x509_certificate(chain.read_bytes())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if set(names.get_values_for_type(x509.DNSName)) != set(domains()):
+        raise Failed(f"{chain.name} is for other names")
+    if left := world.txt_records():
+        raise Failed(f"TXT records were left behind: {', '.join(left)}")
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-home-") as name:
+        yield Path(name)
+
+
+def _tell(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -39,7 +40,7 @@ from certwarden.model import (
     TxtRecord,
 )
 from certwarden.pki.certificate import read_pair
-from certwarden.pki.keys import PrivateKey, generate_key, load_key, signature_hash
+from certwarden.pki.keys import generate_key, load_key, signature_hash
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DOMAINS = ("example.org", "*.example.org")
@@ -59,11 +60,15 @@ class Issuer:
     key_pem: Secret
 
     def sign(
-        self, key_pem: Secret, domains: Sequence[str], not_before: datetime, not_after: datetime
+        self,
+        key: CertificatePublicKeyTypes,
+        domains: Sequence[str],
+        not_before: datetime,
+        not_after: datetime,
     ) -> bytes:
-        """The PEM chain for the key: leaf and intermediate."""
+        """The PEM chain for the public key: leaf and intermediate."""
         builder = (
-            _certificate(load_key(key_pem), None, self.intermediate.subject, not_before, not_after)
+            _certificate(key, None, self.intermediate.subject, not_before, not_after)
             .add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(name) for name in domains]),
                 critical=False,
@@ -89,16 +94,16 @@ def an_alternate_issuer() -> Issuer:
 
 def _issuer(name: str, root_name: str, key_pem: Secret) -> Issuer:
     start, end = NOW - timedelta(days=365), NOW + timedelta(days=3650)
-    root_key = load_key(generate_key(KeyType.ECDSA_P256))
+    key, root_key = load_key(key_pem), load_key(generate_key(KeyType.ECDSA_P256))
     root_subject = _name(f"{root_name} X1")
     authority = x509.BasicConstraints(ca=True, path_length=None)
     root = (
-        _certificate(root_key, root_subject, root_subject, start, end)
+        _certificate(root_key.public_key(), root_subject, root_subject, start, end)
         .add_extension(authority, critical=True)
         .sign(root_key, SHA256())
     )
     intermediate = (
-        _certificate(load_key(key_pem), _name(f"{name} E7"), root_subject, start, end)
+        _certificate(key.public_key(), _name(f"{name} E7"), root_subject, start, end)
         .add_extension(authority, critical=True)
         .sign(root_key, SHA256())
     )
@@ -121,7 +126,7 @@ def a_chain_pem(
     """What a CA would answer for the key: leaf and intermediate, valid from now on."""
     start = now.replace(microsecond=0)
     signer = issuer or an_issuer()
-    return signer.sign(key_pem, domains, start, start + timedelta(days=days))
+    return signer.sign(load_key(key_pem).public_key(), domains, start, start + timedelta(days=days))
 
 
 def a_self_signed_pem(
@@ -131,7 +136,7 @@ def a_self_signed_pem(
     key, start = load_key(key_pem), now.replace(microsecond=0)
     name = _name("self-signed")
     return (
-        _certificate(key, name, name, start, start + timedelta(days=days))
+        _certificate(key.public_key(), name, name, start, start + timedelta(days=days))
         .add_extension(
             x509.SubjectAlternativeName([x509.DNSName(each) for each in domains]), critical=False
         )
@@ -261,9 +266,7 @@ def a_certificate_spec(
     targets: Sequence[TargetSpec] = (),
 ) -> CertificateSpec:
     """A certificate for apex and wildcard, in use nowhere unless said otherwise."""
-    return CertificateSpec(
-        name, tuple(domains), key_type, profile, directory_url, tuple(targets)
-    )
+    return CertificateSpec(name, tuple(domains), key_type, profile, directory_url, tuple(targets))
 
 
 # ── what was seen and written down ────────────────────────────────────────────────────────────────
@@ -350,7 +353,7 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _certificate(
-    key: PrivateKey,
+    key: CertificatePublicKeyTypes,
     subject: x509.Name | None,
     issuer: x509.Name,
     not_before: datetime,
@@ -360,7 +363,7 @@ def _certificate(
         x509.CertificateBuilder()
         .subject_name(subject or x509.Name([]))
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)

@@ -11,12 +11,9 @@ from datetime import timedelta
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from certwarden.errors import Error, IssuerError
 from certwarden.model import Chains, Challenge, Order, OrderStatus, Pair, RevocationReason
-from certwarden.pki.keys import load_key
 from certwarden.ports import Clock, Issuer
 from tests.builders import DIRECTORY, an_issuer
 
@@ -165,22 +162,9 @@ class FakeIssuer:
     def _issue(self, csr_pem: bytes) -> Chains:
         csr = x509.load_pem_x509_csr(csr_pem)
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        authority = an_issuer()
+        domains = names.get_values_for_type(x509.DNSName)
         start = self.clock.now().replace(microsecond=0) - timedelta(hours=1)
-        leaf = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
-            .issuer_name(authority.intermediate.subject)
-            .public_key(csr.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(start + self.lifetime)
-            .add_extension(names, critical=True)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .sign(load_key(authority.key_pem), SHA256())
-        )
-        chain = (leaf, authority.intermediate)
-        return Chains(b"".join(each.public_bytes(Encoding.PEM) for each in chain))
+        return Chains(an_issuer().sign(csr.public_key(), domains, start, start + self.lifetime))
 
 
 def ordered(issuer: Issuer, domains: Sequence[str], profile: str | None = None) -> Order:

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def wait_until(is_true: Callable[[], bool], *, timeout: float = 30) -> None:
-    """Returns as soon as it is true; fails the test if it does not become so in time."""
+def wait_until(look: Callable[[], T], what: str = "it", *, timeout: float = 30) -> T:
+    """What `look` finds, as soon as it finds something; fails the test if that takes too long."""
     deadline = time.monotonic() + timeout
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not happen in time"
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{what} did not come in time"
         time.sleep(0.02)
+    return found

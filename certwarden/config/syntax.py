@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from certwarden.errors import clean
+from certwarden.http import is_secured
 from certwarden.model import Address
 
 T = TypeVar("T")
@@ -318,7 +319,7 @@ def url(value: object) -> str:
     known_host = _HOST.fullmatch(host) or _is_ip(host)
     if not known_host or port == 0 or parts.fragment or not re.fullmatch(r"[!-~]+", word):
         raise UnfitError(f"{shown(word)} is not a URL such as https://ca.example.org/directory")
-    if parts.scheme == "https" or (parts.scheme == "http" and Address(host, 0).is_loopback):
+    if is_secured(word):
         return word
     raise UnfitError(
         f"{shown(word)} must begin with https://; plain http is for this machine itself only"

@@ -23,7 +23,8 @@ from josepy.util import ComparableRSAKey
 from requests.utils import parse_header_links
 
 from certwarden.errors import IssuerError, MaterialError
-from certwarden.issuer.network import Network, read_json, read_retry_after
+from certwarden.http import read_retry_after
+from certwarden.issuer.network import Network, read_json
 from certwarden.issuer.resources import (
     Authorization,
     Directory,
@@ -124,7 +125,7 @@ class Client:
         """An order as it is now, and the Retry-After that came with it."""
         reply = self._post(url)
         order = read_order(self.server, url, read_json(reply))
-        return order, read_retry_after(reply, self._clock)
+        return order, read_retry_after(reply.headers, self._clock.now())
 
     def authorization(self, url: str) -> Authorization:
         """An authorization as it is now."""

@@ -13,8 +13,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from josepy.jwk import JWK
 
 from certwarden import __version__
 from certwarden.errors import IssuerError, clean
+from certwarden.http import read_retry_after
 from certwarden.issuer.problems import read_problem, refusal, reply_without_problem
 from certwarden.issuer.resources import check_url
 from certwarden.ports import Clock
@@ -39,7 +39,6 @@ MAX_REPLY_BYTES = 1024 * 1024
 MAX_NONCE_RETRIES = 5
 MAX_RETRIES = 3
 MAX_RETRY_WAIT = timedelta(seconds=10)  # a longer Retry-After is for the next pass
-MAX_RETRY_AFTER = timedelta(days=30)
 _FIRST_RETRY_WAIT = 0.5
 
 _Made = TypeVar("_Made")
@@ -163,7 +162,7 @@ class Network(ClientNetwork):
             self._keep_nonce(nonce)
         if 200 <= response.status_code < 300:
             return response
-        retry_after = read_retry_after(response, self._clock)
+        retry_after = read_retry_after(response.headers, self._clock.now())
         problem = read_problem(read_json(response))
         terms = response.links.get("terms-of-service", {}).get("url", "")
         if terms and not problem.instance:
@@ -197,29 +196,6 @@ def is_passing(error: IssuerError) -> bool:
     if error.permanent or (error.retry_after or timedelta()) > MAX_RETRY_WAIT:
         return False
     return isinstance(error, NotReached) or (error.status is not None and error.status >= 500)
-
-
-def read_retry_after(response: requests.Response, clock: Clock) -> timedelta | None:
-    """What Retry-After asks for: seconds, or a date (RFC 9110 section 10.2.3).
-
-    A date is measured against the same reply's Date, so that our clock does not matter.
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return timedelta(seconds=min(int(value[:12]), MAX_RETRY_AFTER.total_seconds()))
-    until = _http_date(value)
-    if until is None:
-        return None
-    since = _http_date(response.headers.get("Date", "")) or clock.now()
-    return min(max(until - since, timedelta()), MAX_RETRY_AFTER)
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        instant = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _retry_wait(error: IssuerError, failures: int) -> float:

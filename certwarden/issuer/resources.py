@@ -9,11 +9,11 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from certwarden.errors import IssuerError, clean
+from certwarden.http import is_secured
 from certwarden.issuer.problems import Problem, read_problem
-from certwarden.model import Address, OrderStatus
+from certwarden.model import OrderStatus
 
 MAX_MEMBERS = 100  # of a list; Let's Encrypt takes as many names in one order
 _MAX_URL = 2000
@@ -75,13 +75,7 @@ class Authorization:
 
 def check_url(url: str) -> str:
     """The URL, if it is one that we talk to: https, or http to this machine itself."""
-    try:
-        parts = urlsplit(url)
-        host, scheme = parts.hostname or "", parts.scheme
-    except ValueError:
-        host, scheme = "", ""
-    is_allowed = scheme == "https" or (scheme == "http" and Address(host, 0).is_loopback)
-    if not (host and is_allowed and len(url) <= _MAX_URL):
+    if not (is_secured(url) and len(url) <= _MAX_URL):
         raise IssuerError(
             f"{clean(url, 200) or 'an empty address'} is not where a CA can be talked to",
             "it must be an https:// address",

@@ -7,7 +7,6 @@ Of the `cloudflare` library only the low-level request methods are used: its tre
 double the time that it takes to load.
 """
 
-import ipaddress
 import json
 import logging
 import random
@@ -15,8 +14,7 @@ import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ import httpx
 
 from certwarden import __version__
 from certwarden.errors import ZoneError, clean
+from certwarden.http import is_secured, read_retry_after
 from certwarden.model import Secret
 from certwarden.ports import Clock
 from certwarden.zone.refusals import RefusedError, explain
@@ -201,13 +200,9 @@ class CloudflareClient:
         """The wait that a reply asks for: Retry-After in either form, else `Ratelimit: …;t=30`."""
         if response.status_code != 429 and response.status_code < 500:
             return None  # there `Ratelimit` only tells how much is left
-        asked = response.headers.get("Retry-After", "")
-        if asked.isascii() and asked.isdigit():
-            return timedelta(seconds=min(int(asked[:9]), 86400))
-        if (until := _http_date(asked)) is not None:
-            # Against that reply's own Date: whose clock is wrong does not matter then.
-            now = _http_date(response.headers.get("Date", "")) or self._clock.now()
-            return max(timedelta(0), min(until - now, timedelta(days=1)))
+        asked = read_retry_after(response.headers, self._clock.now())
+        if asked is not None:
+            return asked
         found = re.search(r"\bt=(\d{1,5})\b", response.headers.get("Ratelimit", ""))
         if found and response.status_code == 429:
             return timedelta(seconds=int(found[1]))
@@ -226,7 +221,7 @@ class CloudflareClient:
         token = _checked_token(self._token)
         _check_base_url(self._base_url)
         # Plain HTTP is loopback, where neither a proxy nor a trust store has a say.
-        is_tls = self._base_url.startswith("https:")
+        is_tls = urlsplit(self._base_url).scheme == "https"
         http = httpx.Client(
             timeout=TIMEOUT,
             follow_redirects=False,
@@ -304,13 +299,7 @@ def _checked_token(token: Secret) -> str:
 
 def _check_base_url(url: str) -> None:
     """Raises ZoneError unless the token is safe on the way there."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+    if not is_secured(url):
         raise ZoneError(
             f"the token is not sent to {clean(url, 100)}: that is not an https address",
             "correct [cloudflare] base_url, or leave it out",
@@ -334,11 +323,3 @@ def _errors(errors: Any) -> Iterator[tuple[int, str]]:
             if isinstance(code := error.get("code"), int):
                 yield code, str(error.get("message", ""))
             yield from _errors(error.get("error_chain"))
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo else None

@@ -4,7 +4,6 @@ Owns DNS messages and how they travel: UDP with TCP after a truncated answer (RF
 and HTTPS (RFC 8484). What the answers together mean is decided in `propagation`.
 """
 
-import ipaddress
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import dns.rcode
 import dns.rdatatype
 
 from certwarden.errors import clean
+from certwarden.http import is_secured
 from certwarden.ports import Clock
 from certwarden.zone.names import ancestors
 
@@ -139,7 +139,7 @@ class NameServers:
     def _session(self, url: str) -> "requests.Session":
         import requests
 
-        if not _is_safe(url):
+        if not is_secured(url):
             raise ValueError("not an https address")
         with self._lock:
             if url not in self._sessions:
@@ -270,14 +270,3 @@ def _texts(reply: dns.message.Message, name: str, kind: str) -> tuple[str, ...]:
         if rrset.rdtype == dns.rdatatype.from_text(kind) and rrset.name == owner
         for record in rrset
     )
-
-
-def _is_safe(url: str) -> bool:
-    """https, or plain http on loopback."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    try:
-        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.scheme == "http" and parts.hostname == "localhost"

@@ -215,14 +215,6 @@ def test_order_with_an_expired_authorization_is_gone(user: Household, proxy: Fau
     assert caught.value.problem == "orderGone"
 
 
-def test_order_for_other_names_is_gone(user: Household) -> None:
-    """When the configured names have changed, the old order is not what is wanted."""
-    order = ordered(user.issuer(), DOMAINS, None)
-    with pytest.raises(IssuerError) as caught:
-        user.issuer().open(["example.org"], order.url)
-    assert caught.value.problem == "orderGone"
-
-
 def test_certificate_that_is_gone_makes_its_order_gone(user: Household, proxy: FaultProxy) -> None:
     """A finished order whose certificate can no longer be downloaded is not clung to."""
     order = user.validated()
@@ -446,15 +438,6 @@ def test_download_that_is_no_chain_is_an_error(
     proxy.inject(AcmeFault("reply", "cert", times=9, body=body))
     with pytest.raises(IssuerError, match="no certificate chain"):
         user.issuer().finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
-
-
-def test_pending_order_cannot_be_finalized(user: Household) -> None:
-    """The caller's mistake gets a sentence too."""
-    issuer = user.issuer()
-    order = ordered(issuer, DOMAINS, None)
-    with pytest.raises(IssuerError) as caught:
-        issuer.finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
-    assert caught.value.problem == "orderNotReady"
 
 
 def _succeeded(proxy: FaultProxy, resource: str) -> int:

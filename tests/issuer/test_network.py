@@ -199,48 +199,6 @@ def test_long_retry_after_of_a_503_is_left_to_the_next_pass(
     assert clock.sleeps == []
 
 
-@pytest.mark.parametrize(
-    ("date", "retry_after", "seconds"),
-    [
-        ("Wed, 01 Jan 2020 00:00:00 GMT", "Wed, 01 Jan 2020 00:01:30 GMT", 90),
-        ("Tue, 01 Jan 2069 00:00:00 GMT", "Tue, 01 Jan 2069 01:00:00 GMT", 3600),
-        ("Wed, 01 Jan 2020 00:01:30 GMT", "Wed, 01 Jan 2020 00:00:00 GMT", 0),
-        ("nonsense", "Sun, 22 Nov 2026 12:02:00 GMT", 120),  # then by our own clock
-    ],
-)
-def test_date_in_retry_after_is_measured_against_the_reply(
-    ask: Callable[[], None], script: Script, date: str, retry_after: str, seconds: int
-) -> None:
-    """However wrong our clock is, the wait is what the server meant."""
-    script.replies = [refused("rateLimited", 429, Retry_After=retry_after, Date=date)]
-    with pytest.raises(IssuerError) as caught:
-        ask()
-    assert caught.value.retry_after == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize(
-    ("value", "wait"),
-    [
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("1.5", None),
-        ("²", None),
-        ("9" * 400, network.MAX_RETRY_AFTER),
-        ("0", timedelta()),
-    ],
-)
-def test_odd_retry_after_does_no_harm(
-    ask: Callable[[], None], script: Script, value: str, wait: timedelta | None
-) -> None:
-    """Nonsense is ignored, and for ever is capped."""
-    script.replies = [refused("rateLimited", 429)]
-    script.replies[0][2]["Retry-After"] = value.encode("utf-8").decode("latin-1")  # type: ignore[index]
-    with pytest.raises(IssuerError) as caught:
-        ask()
-    assert caught.value.retry_after == wait
-
-
 def test_conflict_keeps_its_type(ask: Callable[[], None], script: Script) -> None:
     """A 409 is told by its problem, which the library would lose."""
     script.replies = [refused("alreadyReplaced", 409)]

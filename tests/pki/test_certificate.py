@@ -197,7 +197,8 @@ class TestPair:
         """The same intermediate under another root is as good."""
         key = a_key()
         other = an_alternate_issuer()
-        chain = other.sign(key, DOMAINS, NOW, NOW + DAY) + other.root.public_bytes(Encoding.PEM)
+        signed = other.sign(load_key(key).public_key(), DOMAINS, NOW, NOW + DAY)
+        chain = signed + other.root.public_bytes(Encoding.PEM)
         assert len(read_pair(key, chain).chain_pem) == 3
 
     def test_unreadable_key(self) -> None:

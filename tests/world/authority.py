@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.world.server import context_for
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -47,15 +49,8 @@ class TestAuthority:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("World test root")
-        now = datetime.now(UTC)
         self.root = (
-            x509.CertificateBuilder()
-            .subject_name(self._name)
-            .issuer_name(self._name)
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=30))
+            self._certificate(self._key, self._name, days=30)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
@@ -71,15 +66,8 @@ class TestAuthority:
     ) -> tuple[Path, Path]:
         """Make a key and a certificate for `names`; return the paths of certificate and key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.now(UTC)
         certificate = (
-            x509.CertificateBuilder()
-            .subject_name(_name(names[0]))
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=days))
+            self._certificate(key, _name(names[0]), days=days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
                 x509.SubjectAlternativeName([_alternative(name) for name in names]),
@@ -100,12 +88,23 @@ class TestAuthority:
         key_path.write_bytes(key_pem(key))
         return certificate_path, key_path
 
+    def _certificate(
+        self, key: ec.EllipticCurvePrivateKey, subject: x509.Name, *, days: int
+    ) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=days))
+        )
+
     def server_context(self, label: str, names: Sequence[str] = LOOPBACK) -> ssl.SSLContext:
         """What a server of ours needs to speak TLS under `names`."""
-        certificate, key = self.issue(label, names)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        return context
+        return context_for(*self.issue(label, names))
 
     def client_context(self) -> ssl.SSLContext:
         """What a client needs to trust the servers of this authority, and nobody else."""

@@ -10,13 +10,12 @@ import json
 import re
 import secrets
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.message import Message
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.world.cloudflare_rules import (
@@ -31,6 +30,7 @@ from tests.world.cloudflare_rules import (
     record_json,
     zone_json,
 )
+from tests.world.faults import FaultyServer
 from tests.world.server import Handler, LoopbackServer
 from tests.world.zones import Record, Zone, Zones, new_id
 
@@ -122,15 +122,6 @@ class Fault:
         )
 
 
-@dataclass(slots=True)
-class Injection:
-    """A fault that was injected, and how often it has struck."""
-
-    fault: Fault
-    fired: int = 0
-    passed: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Token:
     """An API token: its secret, and what it may do in which zone (`*`: in all)."""
@@ -207,7 +198,7 @@ _QUERIES: dict[str, frozenset[str]] = {
 }
 
 
-class CloudflareEmulator:
+class CloudflareEmulator(FaultyServer[Fault, Request]):
     """The emulated API over one store; a context manager that serves while it is open."""
 
     def __init__(
@@ -228,11 +219,8 @@ class CloudflareEmulator:
         self.store = store
         self.rate_limit = rate_limit
         self.refuse_content_type_on_delete = refuse_content_type_on_delete
-        self._lock = threading.Lock()
         self._tokens: dict[str, Token] = {}
         self._global_keys: dict[str, str] = {}
-        self._injections: list[Injection] = []
-        self._requests: list[Request] = []
         self._spent: dict[str, deque[float]] = {}
         self._blocked_until: dict[str, float] = {}
 
@@ -241,24 +229,12 @@ class CloudflareEmulator:
         class Exchange(_Exchange):
             world = emulator
 
-        self._server = LoopbackServer(Exchange, port=port, context=context)
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop()
+        super().__init__(LoopbackServer(Exchange, port=port, context=context))
 
     @property
     def base_url(self) -> str:
         """What a client takes for the API's address, ending in `/client/v4`."""
         return self._server.origin + PREFIX
-
-    @property
-    def errors(self) -> list[BaseException]:
-        """Mistakes of the emulator itself; a test may insist that there are none."""
-        return self._server.errors
 
     # Who may come in.
 
@@ -305,55 +281,9 @@ class CloudflareEmulator:
             self._global_keys[key] = email
         return key
 
-    # What is to go wrong.
-
-    def inject(self, fault: Fault) -> Injection:
-        """Let something go wrong from now on."""
-        injection = Injection(fault)
-        with self._lock:
-            self._injections.append(injection)
-        return injection
-
-    def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
-        with self._lock:
-            self._injections.clear()
-
-    def take_fault(self, method: str, path: str, operation: str | None) -> Fault | None:
-        """The fault that is due for this request, if any; counts it."""
-        with self._lock:
-            for injection in self._injections:
-                fault = injection.fault
-                if injection.fired >= fault.times or not fault.matches(method, path, operation):
-                    continue
-                if injection.passed < fault.skip:
-                    injection.passed += 1
-                    continue
-                injection.fired += 1
-                return fault
-        return None
-
-    # What happened.
-
-    @property
-    def requests(self) -> list[Request]:
-        """Every request so far, in the order they were answered."""
-        with self._lock:
-            return list(self._requests)
-
     def calls(self, operation: str | None = None) -> int:
         """How many requests there were, of one operation or of all."""
         return sum(1 for request in self.requests if operation in (None, request.operation))
-
-    def forget_requests(self) -> None:
-        """Empty the log of requests."""
-        with self._lock:
-            self._requests.clear()
-
-    def log(self, request: Request) -> None:
-        """Put a request into the log."""
-        with self._lock:
-            self._requests.append(request)
 
     # Judging.
 
@@ -534,7 +464,9 @@ class _Exchange(Handler):
         self._body = body
         self._token_id: str | None = None
         path = self._url.path.removeprefix(PREFIX)
-        self._fault = self.world.take_fault(self.command, path, self._route.operation)
+        self._fault = self.world.take_fault(
+            lambda fault: fault.matches(self.command, path, self._route.operation)
+        )
         if self._fault is None:
             self._send(*self._judge())
         else:

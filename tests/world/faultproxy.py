@@ -8,7 +8,6 @@ on, so every resource leads through here and the `url` of each JWS is right.
 import http.client
 import json
 import re
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.world.authority import TestAuthority
+from tests.world.faults import FaultyServer
 from tests.world.server import Handler, LoopbackServer
 
 ERROR = "urn:ietf:params:acme:error:"
@@ -227,21 +227,16 @@ class AcmeFault:
             message = "a problem belongs to a fault of that kind, and to no other"
             raise ValueError(message)
 
+    def matches(self, method: str, resource: str | None) -> bool:
+        """Whether it is meant for such a request."""
+        return self.resource in (None, resource) and self.method in (None, method)
+
 
 def problem(name: str, resource: str | None = None, *, times: int = 1, **headers: str) -> AcmeFault:
     """The fault that replies with one of PROBLEMS; `retry_after="60"` adds a header."""
     return AcmeFault(
         "problem", resource, times=times, problem=PROBLEMS[name].with_headers(**headers)
     )
-
-
-@dataclass(slots=True)
-class AcmeInjection:
-    """A fault that was injected, and how often it has struck."""
-
-    fault: AcmeFault
-    fired: int = 0
-    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,31 +267,19 @@ def classify(path: str) -> str | None:
     return None
 
 
-class FaultProxy:
+class FaultProxy(FaultyServer[AcmeFault, AcmeRequest]):
     """The proxy; a context manager that serves while it is open."""
 
     def __init__(self, upstream: str, *, authority: TestAuthority, port: int = 0) -> None:
         self.upstream = urlsplit(upstream)
         self.upstream_context = authority.client_context()
-        self._lock = threading.Lock()
-        self._injections: list[AcmeInjection] = []
-        self._requests: list[AcmeRequest] = []
-
         proxy = self
 
         class Exchange(_Exchange):
             world = proxy
 
-        self._server = LoopbackServer(
-            Exchange, port=port, context=authority.server_context("faultproxy")
-        )
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop()
+        context = authority.server_context("faultproxy")
+        super().__init__(LoopbackServer(Exchange, port=port, context=context))
 
     @property
     def origin(self) -> str:
@@ -308,60 +291,9 @@ class FaultProxy:
         """The ACME directory, through the proxy."""
         return f"{self.origin}/dir"
 
-    @property
-    def errors(self) -> list[BaseException]:
-        """Mistakes of the proxy itself; a test may insist that there are none."""
-        return self._server.errors
-
-    def inject(self, fault: AcmeFault) -> AcmeInjection:
-        """Let something go wrong from now on."""
-        injection = AcmeInjection(fault)
-        with self._lock:
-            self._injections.append(injection)
-        return injection
-
-    def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
-        with self._lock:
-            self._injections.clear()
-
-    def take_fault(self, method: str, resource: str | None) -> AcmeFault | None:
-        """The fault that is due for this request, if any; counts it."""
-        with self._lock:
-            for injection in self._injections:
-                fault = injection.fault
-                if (
-                    injection.fired >= fault.times
-                    or fault.resource not in (None, resource)
-                    or fault.method not in (None, method)
-                ):
-                    continue
-                if injection.passed < fault.skip:
-                    injection.passed += 1
-                    continue
-                injection.fired += 1
-                return fault
-        return None
-
-    @property
-    def requests(self) -> list[AcmeRequest]:
-        """Every request so far."""
-        with self._lock:
-            return list(self._requests)
-
     def calls(self, resource: str | None = None) -> int:
         """How many requests there were, for one resource or for all."""
         return sum(1 for request in self.requests if resource in (None, request.resource))
-
-    def forget_requests(self) -> None:
-        """Empty the log of requests."""
-        with self._lock:
-            self._requests.clear()
-
-    def log(self, request: AcmeRequest) -> None:
-        """Put a request into the log."""
-        with self._lock:
-            self._requests.append(request)
 
     def pause(self) -> None:
         """Take no connection and answer nothing, until `resume`."""
@@ -393,7 +325,9 @@ class _Exchange(Handler):
     def respond(self, body: bytes) -> None:
         """Answer one request: with Pebble's reply, or with what was injected."""
         self._resource = classify(urlsplit(self.path).path)
-        self._fault = self.world.take_fault(self.command, self._resource)
+        self._fault = self.world.take_fault(
+            lambda fault: fault.matches(self.command, self._resource)
+        )
         self._forwarded = False
         fault = self._fault
         if fault is None:

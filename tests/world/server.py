@@ -13,10 +13,18 @@ import struct
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 # Far above anything a client of ours sends; a body beyond it is a fault of the client.
 BODY_LIMIT = 8 * 1024 * 1024
+
+
+def context_for(chain: Path, key: Path) -> ssl.SSLContext:
+    """What a server needs to speak TLS with a certificate, its chain and its key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context
 
 
 class LoopbackServer(http.server.ThreadingHTTPServer):

@@ -4,8 +4,6 @@ Owns nothing but the shortest way to a certificate; it repeats no request and cl
 """
 
 import datetime as dt
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 
+from tests.waiting import wait_until
 from tests.world import World
 from tests.world.authority import key_pem
 
@@ -79,25 +78,20 @@ def obtain(world: World, names: tuple[str, ...] = ("example.org", "*.example.org
 
 
 def _wait_until_visible(world: World, names: list[str]) -> None:
-    pause = threading.Event()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if all(len(world.store.visible(name)) >= names.count(name) for name in names):
-            return
-        pause.wait(0.01)
-    raise AssertionError("the records did not become visible")
+    def are_visible() -> bool:
+        return all(len(world.store.visible(name)) >= names.count(name) for name in names)
+
+    wait_until(are_visible, "the records")
 
 
 def _finish(acme: client.ClientV2, order: messages.OrderResource) -> messages.OrderResource:
-    pause = threading.Event()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    def are_valid() -> bool:
         polled = [acme.poll(authorization)[0] for authorization in order.authorizations]
         states = {authorization.body.status for authorization in polled}
-        if states == {messages.STATUS_VALID}:
-            break
         assert messages.STATUS_INVALID not in states, [each.body.challenges for each in polled]
-        pause.wait(0.01)
+        return states == {messages.STATUS_VALID}
+
+    wait_until(are_valid, "the validation")
     begun = acme.begin_finalization(order.update(authorizations=[]))
     try:
         return acme.poll_finalization(

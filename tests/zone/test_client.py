@@ -2,11 +2,13 @@
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from certwarden.model import Secret
 from certwarden.zone import client as client_module
 from certwarden.zone.client import CloudflareClient
 from tests.fakes_store import FakeClock
+from tests.world.authority import TestAuthority
 from tests.world.server import Handler, LoopbackServer
 
 TOKEN = "cfut_" + "s3cret0123" * 5
@@ -51,7 +54,7 @@ class Replies:
         self.say(status, {"success": False, "errors": errors, "result": None}, **headers)
 
     @contextmanager
-    def serve(self) -> Iterator["Replies"]:
+    def serve(self, context: ssl.SSLContext | None = None) -> Iterator["Replies"]:
         """Serve while the context is open."""
         replies = self
 
@@ -61,7 +64,7 @@ class Replies:
                 next_one = replies.scripted.pop(0) if replies.scripted else (200, EMPTY, {})
                 self.send(*next_one)
 
-        with LoopbackServer(Exchange) as server:
+        with LoopbackServer(Exchange, context=context) as server:
             self.origin = server.origin
             yield self
 
@@ -175,6 +178,16 @@ def test_refuses_to_send_the_token_in_the_clear(url: str) -> None:
     error = _fails(CloudflareClient(Secret(TOKEN.encode()), base_url=url, clock=FakeClock()))
     assert error.permanent
     assert "base_url" in error.hint
+
+
+def test_every_spelling_of_https_asks_for_a_certificate(tmp_path: Path) -> None:
+    """A base URL in capitals is TLS as well: its server proves who it is, or gets no token."""
+    replies = Replies()
+    with replies.serve(TestAuthority(tmp_path).server_context("stranger")):
+        url = replies.origin.replace("https", "HTTPS")
+        error = _fails(CloudflareClient(Secret(TOKEN.encode()), base_url=url, clock=FakeClock()))
+    assert "certificate" in error.what
+    assert replies.seen == []
 
 
 # ── what is borne ─────────────────────────────────────────────────────────────────────────────────

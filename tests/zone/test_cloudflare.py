@@ -1,6 +1,5 @@
 """CloudflareZone against the strict emulator: what it asks, what it does, what it leaves."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from certwarden.model import Place, Secret, TxtRecord
 from certwarden.zone import client
 from certwarden.zone.cloudflare import CloudflareZone
 from tests.fakes_store import FakeClock
+from tests.waiting import wait_until
 from tests.world.cloudflare import (
     DNS_EDIT,
     DNS_READ,
@@ -474,10 +474,7 @@ def test_a_reply_that_comes_too_late(
     wanted = wanted_by(zone)
     cloudflare.emulator.inject(Fault("slow", operation="records.batch", seconds=0.5))
     made = zone.create(wanted)
-    deadline = time.monotonic() + 10
-    while not any(request.fault for request in cloudflare.emulator.requests):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: any(request.fault for request in cloudflare.emulator.requests))
     zone.remove(made)
     assert cloudflare.txt() == []
 

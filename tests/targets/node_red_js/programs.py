@@ -11,19 +11,17 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
+from tests.waiting import wait_until
 from tests.world import tools
 
 from .material import Pair
-
-T = TypeVar("T")
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -45,21 +43,10 @@ def node(major: int) -> Path:
         pytest.skip(str(missing))
 
 
-def eventually(look: Callable[[], T], what: str, seconds: float = 30.0) -> T:
-    """Waits until `look` finds something; a slow machine waits longer, it does not fail."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.03)
-
-
 def let_polls_pass(count: int) -> None:
     """For what must not happen: gives the module that many chances to do it."""
     end = time.monotonic() + count * POLL
-    eventually(lambda: time.monotonic() > end, "time goes by")
+    wait_until(lambda: time.monotonic() > end, "time goes by")
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,7 @@ def ask(port: int, client: Path | None = None) -> Answer:
 
 def serves(port: int, pair: Pair, client: Path | None = None) -> None:
     """Waits until this leaf is shown, and a request answered."""
-    eventually(lambda: ask(port, client) == Answer(pair.fingerprint, 200), "the new leaf")
+    wait_until(lambda: ask(port, client) == Answer(pair.fingerprint, 200), "the new leaf")
 
 
 def plain_http(port: int) -> bytes:
@@ -137,13 +124,6 @@ def plain_http(port: int) -> bytes:
             return plain.recv(4096)
         except ConnectionError:
             return b""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def as_nobody() -> dict[str, int | list[int]]:
@@ -164,7 +144,7 @@ class Program:
         return text in self.log
 
     def wait_for(self, text: str) -> None:
-        eventually(lambda: self.said(text) or self.ended(), text, 60)
+        wait_until(lambda: self.said(text) or self.ended(), text, timeout=60)
         assert self.said(text), self.log
 
     def ended(self) -> bool:

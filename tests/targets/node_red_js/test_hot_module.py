@@ -16,6 +16,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.waiting import wait_until
+
 from . import material
 from .material import Live, Pair
 from .programs import (
@@ -27,7 +29,6 @@ from .programs import (
     ask,
     connection,
     copy_modules,
-    eventually,
     let_polls_pass,
     node,
     plain_http,
@@ -123,7 +124,7 @@ def broken(files: dict[str, bytes], fault: Fault) -> dict[str, bytes]:
 
 def error_noted(live: Live) -> str:
     """The error in the status file, once the module has met it."""
-    return str(eventually(lambda: live.status().get("error"), "an error in the status file"))
+    return str(wait_until(lambda: live.status().get("error"), "an error in the status file"))
 
 
 def error_cleared(live: Live) -> bool:
@@ -156,7 +157,7 @@ def test_status_file_says_what_is_loaded(place: Path, live: Live, major: int) ->
     live.publish(live.files(old))
     with serving(place, hot_options(live), major=major, count=2) as served:
         served.serves(old)
-        eventually(lambda: live.status().get("servers") == 2, "a status file")
+        wait_until(lambda: live.status().get("servers") == 2, "a status file")
         status = live.status()
         assert status["pid"] == served.program.process.pid
         assert status["generation"] == "0001"
@@ -170,7 +171,7 @@ def test_status_file_says_what_is_loaded(place: Path, live: Live, major: int) ->
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
         live.publish(live.files(new))
-        eventually(lambda: live.status()["fingerprint_sha256"] == new.fingerprint, "the new status")
+        wait_until(lambda: live.status()["fingerprint_sha256"] == new.fingerprint, "the new status")
         assert live.status()["generation"] == "0002"
     assert not file.exists()
 
@@ -179,7 +180,7 @@ def test_nothing_is_written_while_nothing_changes(place: Path, live: Live) -> No
     """An idle Pi's card is not worn: no write and no log line without a change."""
     live.publish(live.files(material.server()))
     with serving(place, hot_options(live)) as served:
-        eventually(live.status, "a status file")
+        wait_until(live.status, "a status file")
         (file,) = (live.directory / "loaded").glob("*.json")
         before, log = file.stat(), served.program.log
         for _ in range(5):
@@ -245,7 +246,7 @@ def test_bad_material_leaves_the_last_good_in_use(place: Path, live: Live, fault
         assert "generation 0001 stays in use" in served.program.log
         live.publish(live.files(better))
         served.serves(better)
-        eventually(lambda: error_cleared(live), "no error any more")
+        wait_until(lambda: error_cleared(live), "no error any more")
 
 
 def test_files_in_the_middle_of_being_written(place: Path, live: Live) -> None:
@@ -279,7 +280,7 @@ def test_current_vanishes(place: Path, live: Live) -> None:
         assert ask(served.port) == Answer(good.fingerprint, 200)
         assert served.program.log.count("cannot use") == 1
         (place / "aside").rename(live.directory / "current")
-        eventually(lambda: error_cleared(live), "no error any more")
+        wait_until(lambda: error_cleared(live), "no error any more")
 
 
 def test_unreadable_material(place: Path, live: Live) -> None:
@@ -340,7 +341,7 @@ def test_the_very_first_connection_meets_the_newest_material(
     pair = material.server()
     with serving(place, hot_options(live), major=major) as served:
         live.publish(live.files(pair))
-        eventually(lambda: live.status().get("generation") == "0001", "the new generation")
+        wait_until(lambda: live.status().get("generation") == "0001", "the new generation")
         assert ask(served.port) == Answer(pair.fingerprint, 200)
 
 
@@ -369,7 +370,7 @@ def test_start_with_a_broken_current_uses_the_newest_good_generation(
     live.publish({"privkey.pem": pairs[2].key_pem})
     with serving(place, hot_options(live), major=major) as served:
         served.serves(pairs[1])
-        eventually(live.status, "a status file")
+        wait_until(live.status, "a status file")
         assert live.status()["generation"] == "0010"
         assert error_noted(live)
         live.publish(live.files(pairs[2]))
@@ -539,7 +540,7 @@ def test_a_saved_session_does_not_outlive_the_revocation(
             session = secure.session
         assert resumes(served.port, context, session)
         live.publish(live.files(pair, authority, revoked=[bob]))
-        eventually(lambda: live.status().get("crl_number") == 11, "the new list")
+        wait_until(lambda: live.status().get("crl_number") == 11, "the new list")
         assert not resumes(served.port, context, session)
 
 
@@ -588,7 +589,7 @@ def test_expired_list_lets_nobody_in(place: Path, live: Live, authority: Pair, a
         served.serves(pair, good)
         expired = material.revocation_list(authority, [], 99, expired=True)
         live.publish({**live.files(pair, authority), "client-crl.pem": expired})
-        eventually(lambda: not ask(served.port, good).let_in, "a refusal")
+        wait_until(lambda: not ask(served.port, good).let_in, "a refusal")
         served.program.wait_for("refused a client: CRL_HAS_EXPIRED")
 
 

@@ -12,7 +12,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.waiting import wait_until
 from tests.world import tools
+from tests.world.process import free_port
 
 from . import material
 from .material import Live, Pair
@@ -23,8 +25,6 @@ from .programs import (
     Program,
     ask,
     connection,
-    eventually,
-    free_port,
     node,
     plain_http,
     request,
@@ -98,7 +98,7 @@ def test_change_under_load(place: Path, live: Live, version: str, major: int) ->
                 live.publish(live.files(second))
                 serves(port, second)
                 # The load has met both certificates.
-                eventually(lambda: answers[-1].fingerprint == second.fingerprint, "the new leaf")
+                wait_until(lambda: answers[-1].fingerprint == second.fingerprint, "the new leaf")
             finally:
                 enough.set()
                 worker.join()
@@ -117,7 +117,7 @@ def test_bad_material_and_recovery(place: Path, live: Live, version: str, major:
     with node_red(place, version, major, options_for(live)) as (program, port):
         serves(port, first)
         live.publish({**live.files(second), "privkey.pem": first.key_pem})
-        eventually(lambda: live.status().get("error"), "the error")
+        wait_until(lambda: live.status().get("error"), "the error")
         assert ask(port) == Answer(first.fingerprint, 200)
         live.publish(live.files(second))
         serves(port, second)
@@ -183,6 +183,6 @@ def test_client_certificates(
         program.wait_for("refused a client: CERT_REVOKED")
         # A broken list changes nothing: the revoked one stays out, the good one in.
         live.publish({**live.files(pair, authority), "client-crl.pem": b""})
-        eventually(lambda: live.status().get("error"), "the error")
+        wait_until(lambda: live.status().get("error"), "the error")
         assert not ask(port, other).let_in
         assert ask(port, good).let_in

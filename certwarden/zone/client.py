@@ -30,8 +30,8 @@ from certwarden.ports import Clock
 from certwarden.zone.refusals import RefusedError, explain
 
 BASE_URL = "https://api.cloudflare.com/client/v4"
-TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-PATIENCE = timedelta(seconds=30)  # how long one piece of work waits for its turn, in all
+TIMEOUT = httpx.Timeout(15.0, connect=10.0)
+PATIENCE = timedelta(seconds=45)  # after so long, one piece of work is not tried again
 TRIES = 4
 MOST_BYTES = 8 * 1024 * 1024  # of one reply; a page of a thousand records has about one tenth
 MOST_PAGES = 20
@@ -58,7 +58,7 @@ class Patience:
         self._clock = clock
         self._doing = doing
         self._tries = 1
-        self._waited = 0.0
+        self._begun = clock.monotonic()
 
     def after(self, error: RefusedError | ReplyLostError) -> None:
         """Waits until it may be tried again; raises ZoneError where it may not."""
@@ -67,10 +67,10 @@ class Patience:
         ):
             raise explain(error, self._doing) from None
         wait = self._wait_after(error)
-        if self._tries >= TRIES or self._waited + wait > PATIENCE.total_seconds():
+        spent = self._clock.monotonic() - self._begun
+        if self._tries >= TRIES or spent + wait > PATIENCE.total_seconds():
             raise self._give_up(error) from None
         self._tries += 1
-        self._waited += wait
         self._clock.sleep(wait)
 
     def _wait_after(self, error: RefusedError | ReplyLostError) -> float:
@@ -170,8 +170,7 @@ class CloudflareClient:
         except cloudflare.APIStatusError as error:
             response = error.response
         except cloudflare.APIConnectionError as error:
-            reason = error.__cause__ or error
-            raise ReplyLostError(self._clean(f"{reason}" or type(reason).__name__)) from None
+            raise ReplyLostError(self._clean(_reason(error))) from None
         return self._open(response)
 
     def _open(self, response: httpx.Response) -> Page:
@@ -305,6 +304,17 @@ def _check_base_url(url: str) -> None:
             "correct [cloudflare] base_url, or leave it out",
             permanent=True,
         )
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said at the bottom of it, without its number; else what is on top."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror
+        below = below.__cause__ or below.__context__
+    shown = error.__cause__ or error
+    return str(shown) or type(shown).__name__
 
 
 def _has_id(item: Any) -> bool:

@@ -311,11 +311,11 @@ def test_never_waits_long(client: CloudflareClient, replies: Replies, clock: Fak
 def test_many_short_waits_are_a_long_one(
     client: CloudflareClient, replies: Replies, clock: FakeClock
 ) -> None:
-    """All waits of one piece of work together stay within half a minute."""
+    """All waits of one piece of work together stay within three quarters of a minute."""
     for _ in range(4):
         replies.refuse(429, 971, "Please wait", Retry_After="20")
     assert _fails(client).retry_after == timedelta(seconds=20)
-    assert clock.sleeps == [20]
+    assert clock.sleeps == [20, 20]
 
 
 def test_503_with_its_wait(client: CloudflareClient, replies: Replies, clock: FakeClock) -> None:

@@ -157,6 +157,8 @@ def _obtain_if_due(world: Neighbours, seen: Observed, force: Collection[str]) ->
         with world.locks.orders():
             now = world.clock.now()  # the wait for the lock may have been long
             (again,) = observe(world, (seen.spec,), is_probing=False)
+            if again.trouble is not None:
+                raise again.trouble
             stored = again.stored
             is_due = renewal(again, now).at <= now
             if not is_due and (_version(again) != _version(seen) or name not in force):

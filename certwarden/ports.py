@@ -257,9 +257,6 @@ class Shelf(Protocol):
     def installed(self) -> Installed | None:
         """What is current and whole, at the fixed paths too; None where nothing usable is there."""
 
-    def repair(self) -> None:
-        """Makes the fixed paths lead to what is current again, if it is whole."""
-
     def publish(self, pair: Pair) -> Installed:
         """Makes the pair the current generation, and the fixed paths lead to it."""
 

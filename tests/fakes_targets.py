@@ -32,7 +32,6 @@ class FakeShelf:
         self.standing = standing
         self.generations: list[FakeGeneration] = []  # all that were ever published, oldest first
         self.good: FakeGeneration | None = None
-        self.repairs = 0
         self.is_broken = False  # somebody overwrote one of the files: repaired by the next publish
         self.publish_error: TargetError | None = None  # raised by `publish`, which changes nothing
 
@@ -44,9 +43,6 @@ class FakeShelf:
     def installed(self) -> Installed | None:
         current = self.current
         return _as_installed(current) if current else None
-
-    def repair(self) -> None:
-        self.repairs += 1
 
     def publish(self, pair: Pair) -> Installed:
         if self.publish_error:

@@ -89,7 +89,7 @@ class FixedPaths:
         self._act(contents, self._keep_aside)
 
     def standing(self) -> Pair | None:
-        """A pair that stands at the fixed paths and is not of ours."""
+        """The pair of files, not links, that stands at the fixed paths, whoever put it there."""
         return self._read("")
 
     def before(self) -> Pair | None:
@@ -98,18 +98,22 @@ class FixedPaths:
 
     def are_ours_to_change(self) -> bool:
         """Whether we may write in all the directories, as far as that can be told beforehand."""
-        return all(os.access(fixed.path.parent, os.W_OK | os.X_OK) for fixed in self._all)
+        return foreign.is_root() or all(
+            os.access(fixed.path.parent, os.W_OK | os.X_OK) for fixed in self._all
+        )
+
+    def is_published(self, pair: Pair) -> bool:
+        """Whether the pair's key is that of a generation which is still there."""
+        return pair.key_pem.reveal() in self._published(GenerationFile.PRIVKEY)
 
     # ── looking ───────────────────────────────────────────────────────────────────────────────────
 
     def _is_in_place(self, fixed: _Fixed, content: Content) -> bool | None:
         """None where we may not look."""
         try:
-            with foreign.opened(fixed.path.parent) as directory:
-                place = directory / fixed.path.name
-                if not self._spec.copy:
-                    return self._is_our_link(place, fixed.file)
-                return _read_regular(place) == content.data
+            if self._spec.copy:
+                return _look_as_owner(fixed.path, _read_regular) == content.data
+            return _look_as_owner(fixed.path, _read_link) == bytes(self._source(fixed.file))
         except (PermissionError, TargetError):
             return None
         except OSError:
@@ -120,14 +124,11 @@ class FixedPaths:
             return None
         pieces = []
         for fixed in self._all:
+            path = fixed.path.with_name(f"{fixed.path.name}{suffix}")
             try:
-                with foreign.opened(fixed.path.parent) as directory:
-                    data = _read_regular(directory / f"{fixed.path.name}{suffix}")
+                pieces.append(_look_as_owner(path, _read_regular))
             except (OSError, TargetError):
                 return None
-            if not suffix and data in self._published(fixed.file):
-                return None
-            pieces.append(data)
         try:
             return read_pair(Secret(pieces[0]), pieces[1])
         except MaterialError:
@@ -219,8 +220,7 @@ class FixedPaths:
             return b""
 
     def _write_record(self, generation: str) -> None:
-        record, content = self._spec.directory / _RECORD, Content(self._record(generation))
-        _as_owner_of(self._spec.directory, [], lambda: files.write_file(record, content))
+        files.write_file(self._spec.directory / _RECORD, Content(self._record(generation)))
 
     @contextmanager
     def _explained(self, path: Path) -> Iterator[None]:
@@ -257,6 +257,10 @@ def _read_regular(path: Path) -> bytes:
     if len(data) > MAX_CHAIN_BYTES:
         raise OSError("too long for a key or certificate")
     return data
+
+
+def _read_link(path: Path) -> bytes:
+    return bytes(path.readlink())
 
 
 def _keep(place: Path, path: Path) -> None:
@@ -316,9 +320,18 @@ def _as_owner(job: _Job, act: Callable[[Path, _Job], None]) -> None:
     _as_owner_of(job.path.parent, groups, work)
 
 
-def _as_owner_of(directory: Path, groups: list[int], work: Callable[[], None]) -> None:
+def _look_as_owner(path: Path, read: Callable[[Path], bytes]) -> bytes:
+    """What is at the path, for the one to whom its directory belongs where we are root."""
+
+    def work() -> bytes:
+        with foreign.opened(path.parent) as directory:
+            return read(directory / path.name)
+
+    return _as_owner_of(path.parent, [], work)
+
+
+def _as_owner_of(directory: Path, groups: list[int], work: Callable[[], bytes | None]) -> bytes:
     owner = foreign.owner_of(directory) if foreign.is_root() else None
     if owner is None or owner.uid == os.geteuid():
-        work()
-    else:
-        foreign.run_as(owner, groups, work)
+        return work() or b""
+    return foreign.run_as(owner, groups, work)

@@ -19,7 +19,7 @@ from certwarden.errors import TargetError
 from certwarden.targets.process import Identity
 
 _MAX_LINKS = 40
-_MAX_MESSAGE = 8192
+_MAX_MESSAGE = 256 * 1024
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,6 +46,83 @@ def owner_of(path: Path) -> Identity:
     """Who may put links on the way to `path`, or in its place where it is a directory: the owner
     of its first part that is not root's.
     """
+    try:
+        return _owner_of(path)
+    except PermissionError:
+        if not is_root() or os.geteuid() == 0:
+            raise
+
+    def look_as_root() -> bytes:
+        found = _owner_of(path)
+        return json.dumps([found.uid, found.gid]).encode()
+
+    return Identity(*json.loads(run_as(Identity(0, 0), [], look_as_root)))
+
+
+def run_as(identity: Identity, groups: list[int], work: Callable[[], bytes | None]) -> bytes:
+    """Does the work in a child that is this user and nobody else; returns what it returns, up to
+    256 KiB, and raises what it raises, of which only TargetError and OSError come back whole.
+
+    Only for root. What the child is cannot be taken back: no way leads from it to root again. It is
+    in the user's own groups and in `groups`.
+    """
+    groups = [*_groups_of(identity), *groups]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _work_and_leave(writer, identity, groups, work)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        message = stream.read(_MAX_MESSAGE + 1)
+    _, status = os.waitpid(child, 0)
+    if len(message) > _MAX_MESSAGE:
+        raise TargetError(f"the child that works as user {identity.uid} said too much")
+    if status == 0:
+        return message
+    if not message:
+        raise TargetError(f"the child that works as user {identity.uid} was killed")
+    told = json.loads(message)
+    if "errno" in told:
+        raise OSError(told["errno"], told["strerror"], told["filename"])
+    raise TargetError(told["what"], told["hint"])
+
+
+def _work_and_leave(
+    writer: int, identity: Identity, groups: list[int], work: Callable[[], bytes | None]
+) -> None:
+    """Never returns: nothing of the parent's may run on in the child."""
+    status = 1
+    try:
+        found, told = _work_as(identity, groups, work)
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(json.dumps(told).encode() if told else found)
+        status = 1 if told else 0
+    finally:
+        os._exit(status)
+
+
+def _work_as(
+    identity: Identity, groups: list[int], work: Callable[[], bytes | None]
+) -> tuple[bytes, dict[str, object]]:
+    """What the work came to, and how it failed, if it did."""
+    try:
+        os.seteuid(0)
+        os.setgroups(groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+        return work() or b"", {}
+    except OSError as error:
+        filename = error.filename and os.fsdecode(error.filename)
+        return b"", {"errno": error.errno, "strerror": error.strerror, "filename": filename}
+    except TargetError as error:
+        return b"", {"what": error.what, "hint": error.hint}
+    except BaseException as error:  # noqa: BLE001  # there is nobody above us to raise it to
+        what = f"unforeseen: {type(error).__name__}"
+        return b"", {"what": what, "hint": "please report this"}
+
+
+def _owner_of(path: Path) -> Identity:
     descriptor, found = _walk(path, until_owned=True)
     os.close(descriptor)
     try:
@@ -55,55 +132,13 @@ def owner_of(path: Path) -> Identity:
     return Identity(found.st_uid, gid)
 
 
-def run_as(identity: Identity, groups: list[int], work: Callable[[], None]) -> None:
-    """Does the work in a child that is this user and nobody else; raises what it raises.
-
-    Only for root. What the child is cannot be taken back: no way leads from it to root again.
-
-    Only TargetError and OSError come back whole.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _work_and_leave(writer, identity, groups, work)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        message = stream.read(_MAX_MESSAGE)
-    _, status = os.waitpid(child, 0)
-    if not message and status != 0:
-        raise TargetError(f"the child that works as user {identity.uid} was killed")
-    if message:
-        told = json.loads(message)
-        if "errno" in told:
-            raise OSError(told["errno"], told["strerror"], told["filename"])
-        raise TargetError(told["what"], told["hint"])
-
-
-def _work_and_leave(
-    writer: int, identity: Identity, groups: list[int], work: Callable[[], None]
-) -> None:
-    """Never returns: nothing of the parent's may run on in the child."""
-    told: dict[str, object] = {}
+def _groups_of(identity: Identity) -> list[int]:
+    """Those that the user has at a login; none are known of one who cannot log in."""
     try:
-        os.seteuid(0)
-        os.setgroups(groups)
-        os.setresgid(identity.gid, identity.gid, identity.gid)
-        os.setresuid(identity.uid, identity.uid, identity.uid)
-        work()
-    except OSError as error:
-        told = {
-            "errno": error.errno,
-            "strerror": error.strerror,
-            "filename": error.filename and os.fsdecode(error.filename),
-        }
-    except TargetError as error:
-        told = {"what": error.what, "hint": error.hint}
-    except BaseException as error:  # noqa: BLE001  # there is nobody above us to raise it to
-        told = {"what": f"unforeseen: {type(error).__name__}", "hint": "please report this"}
-    finally:
-        if told:
-            os.write(writer, json.dumps(told).encode()[:_MAX_MESSAGE])
-        os._exit(1 if told else 0)
+        name = pwd.getpwuid(identity.uid).pw_name
+    except KeyError:
+        return []
+    return os.getgrouplist(name, identity.gid)
 
 
 def _walk(directory: Path, *, until_owned: bool) -> tuple[int, os.stat_result]:

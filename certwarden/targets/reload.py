@@ -21,9 +21,11 @@ QUESTION_LIMITS = Limits(seconds=10, output=4 * 1024)
 
 _REFUSED_BY_POLKIT = 4  # systemctl(1), LSB: insufficient privilege
 _NOT_LOADED = 5
+_CORRECT_THE_NAME = "correct the unit's name in the target's `reload`"
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [^-]*PRIVATE KEY-----.*?(-----END[^-]*-----|\Z)", re.DOTALL)
 _RUNNING = {"active", "activating", "reloading", "refreshing"}
-_AT_REST = {"inactive", "failed", "deactivating", "maintenance", "unknown"}
+_AT_REST = {"inactive", "failed", "deactivating", "maintenance"}
+_UNUSABLE = {"bad-setting", "error", "masked"}
 
 
 def reloader_for(spec: TargetSpec) -> Reloader:
@@ -81,11 +83,21 @@ class UnitReloader:
         self._verb = verb
 
     def is_active(self) -> bool | None:
-        """Whether somebody wants it to run and it does, or is on its way there."""
-        finished = _systemctl(QUESTION_LIMITS, "is-active", "--", self._unit)
-        word = finished.output.decode("utf-8", "replace").strip()
-        if word in _RUNNING or word in _AT_REST:
-            return word in _RUNNING
+        """Whether somebody wants it to run and it does, or is on its way there.
+
+        Raises TargetError where there is no such unit, which is not one that a person has stopped.
+        """
+        finished, found = self._show("LoadState", "ActiveState")
+        state, usability = found.get("ActiveState"), found.get("LoadState")
+        if usability == "not-found":
+            raise TargetError(f"there is no unit {self._unit}", _CORRECT_THE_NAME)
+        if usability in _UNUSABLE:
+            raise TargetError(
+                f"systemd cannot use the unit {self._unit} ({usability})",
+                f"see `systemctl status {self._unit}`, or {_CORRECT_THE_NAME}",
+            )
+        if state in _RUNNING or state in _AT_REST:
+            return state in _RUNNING
         raise TargetError(f"systemd does not say whether {self._unit} runs: {_words(finished)}")
 
     def reload(self) -> None:
@@ -100,26 +112,33 @@ class UnitReloader:
             raise TargetError(f"{what} within {UNIT_LIMITS.seconds:.0f} s", hint)
         if finished.status == _REFUSED_BY_POLKIT:
             what = f"certwarden may not {verb} {self._unit}"
-            hint = f"allow it by a polkit rule for this unit and the verb {verb}, as `setup` does"
+            hint = (
+                f"allow it by a polkit rule for {self._unit} and the verb {verb}: "
+                "docs/operations.md has one to copy"
+            )
         elif finished.status == _NOT_LOADED:
-            hint = "correct the unit's name in the target's `reload`"
+            hint = _CORRECT_THE_NAME
         raise TargetError(f"{what}: {_words(finished)}", hint)
 
     def complaint(self) -> str:
-        properties = ("--property=ActiveState", "--property=Result", "--property=ExecMainStatus")
         try:
-            finished = _systemctl(QUESTION_LIMITS, "show", *properties, "--", self._unit)
+            finished, found = self._show("ActiveState", "Result", "ExecMainStatus")
         except TargetError as error:
             return error.what
         if finished.status != 0:
             return ""
-        lines = finished.output.decode("utf-8", "replace").splitlines()
-        found = dict(line.split("=", 1) for line in lines if "=" in line)
         state, result = found.get("ActiveState", ""), found.get("Result", "")
         if state in _RUNNING and result in ("", "success"):
             return ""
         status = found.get("ExecMainStatus", "")
         return clean(f"{self._unit} is {state} (result {result}, exit status {status})")
+
+    def _show(self, *properties: str) -> tuple[Finished, dict[str, str]]:
+        """How systemctl ended, and what it says of the unit's properties."""
+        wanted = (f"--property={name}" for name in properties)
+        finished = _systemctl(QUESTION_LIMITS, "show", *wanted, "--", self._unit)
+        lines = finished.output.decode("utf-8", "replace").splitlines()
+        return finished, dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 class CommandReloader(NoReloader):

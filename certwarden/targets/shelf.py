@@ -73,27 +73,12 @@ class GenerationShelf:
         """
         with self._explained("written"):
             self._prepare()
-            # Links are made while they show what stood there: a reader never finds half of each.
             if not self._spec.copy and self._fixed.are_ours_to_change():
-                standing = self._fixed.standing()
-                if standing:
-                    self._fixed.keep(self._contents(standing))
-                    self._shelve(standing)
+                self._take_over()
             name = self._shelve(pair)
+            self._switch(name, pair)
             self._prune()
         return _installed(name, pair)
-
-    def repair(self) -> None:
-        """Makes the fixed paths lead to what is current, if it is whole.
-
-        For the start of a pass (a power cut may have come between two copies), and for root, who
-        may write where we may not.
-        """
-        with self._explained("read"):
-            name = self._destination(_CURRENT)
-            pair = self._load(name) if name else None
-            if name and pair:
-                self._fixed.place(name, self._contents(pair))
 
     def confirm(self, number: int) -> None:
         """The generation was seen in use: from now on it is the last good one.
@@ -114,7 +99,10 @@ class GenerationShelf:
             name = self._destination(_GOOD)
             if name:
                 return self._load(name)
-            return self._fixed.before() or self._fixed.standing()
+            if before := self._fixed.before():
+                return before
+            standing = self._fixed.standing()
+            return None if standing and self._fixed.is_published(standing) else standing
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────
 
@@ -195,8 +183,32 @@ class GenerationShelf:
         files.sweep_temporaries(self._directory)
         files.sweep_temporaries(self._generations)
 
+    def _take_over(self) -> None:
+        """Publishes the pair that stands at the fixed paths, so that links to it take its place: a
+        reader never finds half of one pair and half of another.
+
+        One that is not of ours is what to go back to, as long as nothing else is.
+        """
+        standing = self._fixed.standing()
+        if standing is None:
+            self._finish()
+            return
+        is_ours = self._fixed.is_published(standing)
+        self._fixed.keep(self._contents(standing))
+        name = self._shelve(standing)
+        if not is_ours and not self._destination(_GOOD):
+            self.confirm(int(name))
+        self._switch(name, standing)
+
+    def _finish(self) -> None:
+        """Makes the second link, where somebody was stopped when he had made the first."""
+        name = self._destination(_CURRENT)
+        pair = self._load(name) if name else None
+        if name and pair:
+            self._fixed.place(name, self._contents(pair))
+
     def _shelve(self, pair: Pair) -> str:
-        """The pair as the next generation, current, with the fixed paths leading to it."""
+        """The pair as the next generation, to which nothing leads yet."""
         taken = [int(name) for name in self._names()]
         taken += [int(name) for link in (_CURRENT, _GOOD) if (name := self._destination(link))]
         name = f"{max(taken, default=0) + 1:04d}"
@@ -207,9 +219,12 @@ class GenerationShelf:
             DIRECTORY_MODE,
             self._gid(),
         )
-        files.switch_link(self._directory / _CURRENT, f"{_GENERATIONS}/{name}")
-        self._fixed.place(name, contents)
         return name
+
+    def _switch(self, name: str, pair: Pair) -> None:
+        """Makes the generation, which holds the pair, current, and the fixed paths lead to it."""
+        files.switch_link(self._directory / _CURRENT, f"{_GENERATIONS}/{name}")
+        self._fixed.place(name, self._contents(pair))
 
     def _names(self) -> list[str]:
         """Of all generations that are there, oldest first."""

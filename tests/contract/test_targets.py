@@ -29,6 +29,7 @@ from certwarden.targets.shelf import GenerationShelf
 from tests.builders import NOW, a_pair, a_target_spec
 from tests.fakes_targets import FakeProbe, FakeReloader, FakeShelf
 from tests.targets.servers import a_closed_port, serving, tls
+from tests.world.server import context_for
 
 
 class Target(Protocol):
@@ -112,9 +113,9 @@ class _Server:
         with self._lock:
             if self._flag.exists():
                 self._flag.unlink()
-                self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 assert self._spec.certificate_path
-                self._context.load_cert_chain(self._spec.certificate_path, self._spec.key_path)
+                assert self._spec.key_path
+                self._context = context_for(self._spec.certificate_path, self._spec.key_path)
             context = self._context
         tls(context)(connection)
 

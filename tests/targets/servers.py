@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from certwarden.model import Address, Pair
+from tests.world.process import free_port
 
 Handler = Callable[[socket.socket], None]
 
@@ -46,8 +47,7 @@ def serving(handle: Handler, host: str = "127.0.0.1") -> Iterator[Address]:
 
 def a_closed_port() -> Address:
     """An address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return Address("127.0.0.1", listener.getsockname()[1])
+    return Address("127.0.0.1", free_port())
 
 
 def write_pair(pair: Pair, directory: Path) -> tuple[Path, Path]:
@@ -63,7 +63,7 @@ def server_context(
 ) -> ssl.SSLContext:
     """What serves the pair, in exactly this version of TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # before a key that it forbids is loaded
     context.load_cert_chain(*write_pair(pair, directory))
     context.minimum_version = context.maximum_version = version
     return context

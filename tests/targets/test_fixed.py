@@ -1,5 +1,6 @@
 """Fixed paths: links or copies that lead to what is current, in directories of other people."""
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certwarden import files
 from certwarden.errors import MaterialError, TargetError
 from certwarden.model import Pair, Secret, TargetSpec
 from certwarden.pki.certificate import read_pair
@@ -15,6 +17,7 @@ from tests import crash
 from tests.builders import a_pair, a_target_spec
 
 NOBODY = 65534
+PI = 1  # daemon: a user that every system has, as owner of a home
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
 needs_a_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 
@@ -171,6 +174,45 @@ def test_the_pair_that_stood_there_is_the_last_good_one(house: House) -> None:
     assert house.shelf.last_good() != before
 
 
+def test_the_pair_that_links_replace_is_the_last_good_generation(linked: House) -> None:
+    """It can be gone back to even where what was kept of it cannot be read, or is older."""
+    before = a_pair()
+    linked.put(before)
+    backup_of(linked.key).write_bytes(b"of an earlier life")
+
+    linked.shelf.publish(a_pair())
+
+    assert linked.shelf.last_good() == before
+
+
+def test_a_pair_of_ours_that_links_replace_is_not_good_for_that(linked: House) -> None:
+    """It was published, and nobody has seen it in use."""
+    before = a_pair()
+    linked.put(before)
+    copied = House(linked.home, replace(linked.spec, copy=True))
+    copied.shelf.publish(a_pair())
+
+    linked.shelf.publish(a_pair())
+
+    assert linked.shelf.last_good() == before
+
+
+@pytest.mark.usefixtures("no_fsync")
+def test_a_kill_at_any_step_from_copies_to_links_never_parts_them(tmp_path: Path) -> None:
+    """Copies of ours are a pair like any other while links take their place."""
+    old, new = a_pair(), a_pair()
+    houses: dict[int, House] = {}
+
+    def begin(step: int) -> crash.Work:
+        copied = a_house(tmp_path / str(step), copy=True)
+        copied.shelf.publish(old)
+        house = houses[step] = House(copied.home, replace(copied.spec, copy=False))
+        return lambda: house.shelf.publish(new)
+
+    for step in crash.killed_at_each_step(begin):
+        assert houses[step].pair() in (old, new)
+
+
 def test_there_is_no_last_good_pair_where_the_old_one_does_not_match(house: House) -> None:
     """A key that does not belong to the certificate is nothing to go back to."""
     house.put(a_pair())
@@ -183,20 +225,19 @@ def test_there_is_no_last_good_pair_where_the_old_one_does_not_match(house: Hous
 
 @pytest.mark.parametrize("name", ["privkey.pem", "cert.pem"])
 def test_an_overwritten_file_is_noticed_and_repaired(house: House, name: str) -> None:
-    """A mismatched pair at the fixed paths is not installed; `repair` puts it right, too."""
+    """A mismatched pair at the fixed paths is not installed; publishing puts it right."""
     pair = a_pair()
-    for mend in (lambda: house.shelf.publish(pair), house.shelf.repair):
-        house.shelf.publish(pair)
-        (house.home / name).unlink()
-        (house.home / name).write_bytes(a_pair().key_pem.reveal())
-        with pytest.raises(MaterialError):
-            house.pair()
-        assert house.shelf.installed() is None
+    house.shelf.publish(pair)
+    (house.home / name).unlink()
+    (house.home / name).write_bytes(a_pair().key_pem.reveal())
+    with pytest.raises(MaterialError):
+        house.pair()
+    assert house.shelf.installed() is None
 
-        mend()
+    house.shelf.publish(pair)
 
-        assert house.pair() == pair
-        assert house.shelf.installed() is not None
+    assert house.pair() == pair
+    assert house.shelf.installed() is not None
 
 
 def test_a_removed_file_is_noticed(house: House) -> None:
@@ -304,7 +345,7 @@ def test_a_kill_at_any_step_never_parts_the_links(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_fsync")
 def test_a_kill_at_any_step_of_a_copy_is_repaired(tmp_path: Path) -> None:
-    """Two files cannot change at once: what was being copied is known, and finished."""
+    """Two files cannot change at once: that they are parted is noticed, and publishing mends it."""
     first, old, new = a_pair(), a_pair(), a_pair()
     houses: dict[int, House] = {}
 
@@ -322,8 +363,8 @@ def test_a_kill_at_any_step_of_a_copy_is_repaired(tmp_path: Path) -> None:
         except MaterialError:
             parted += 1
             assert house.shelf.installed() is None
-        house.shelf.repair()
-        assert house.pair() in (old, new)
+        house.shelf.publish(new)
+        assert house.pair() == new
         assert house.shelf.installed() is not None
         assert backup_of(house.key).read_bytes() == first.key_pem.reveal()
         assert not list(house.home.glob(".tmp-*"))
@@ -353,7 +394,7 @@ def test_an_error_at_any_step_never_parts_the_pair(
             houses[step].pair()
         except MaterialError:
             assert house.spec.copy
-            houses[step].shelf.repair()
+            houses[step].shelf.publish(new)
         assert houses[step].pair() in (old, new)
 
 
@@ -486,6 +527,10 @@ def as_nobody(house: House, work: crash.Work, saved: int = NOBODY) -> int:
     return crash.in_child(drop_and_work)
 
 
+def last_good_is(house: House, pair: Pair) -> None:
+    assert house.shelf.last_good() == pair
+
+
 @needs_root
 def test_where_we_may_not_write_the_command_is_told(house: House) -> None:
     """Exactly what to type; and what could be published is."""
@@ -512,7 +557,7 @@ def test_once_root_has_made_the_links_they_need_no_right_to_write(linked: House)
             linked.shelf.publish(old)
 
     assert as_nobody(linked, publish_in_vain) == 0
-    linked.shelf.repair()
+    assert as_nobody(linked, lambda: linked.shelf.publish(old), saved=0) == 0
     assert linked.pair() == old
     for mode in (0o755, 0o000):
         linked.home.chmod(mode)
@@ -543,6 +588,109 @@ def test_a_command_run_by_sudo_makes_them_in_one_go(house: House, owner: int) ->
     for path in (house.key, house.certificate):
         assert path.lstat().st_uid == owner
     house.pair()
+
+
+@pytest.fixture
+def pis(linked: House) -> House:
+    """A house whose owner lets nobody in, with the pair that Node-RED serves."""
+    linked.put(a_pair())
+    linked.key.chmod(0o600)
+    for path in (linked.key, linked.certificate, linked.home):
+        os.chown(path, PI, PI)
+    linked.home.chmod(0o700)
+    return linked
+
+
+@needs_root
+def test_a_command_run_by_sudo_can_go_back_to_what_it_could_not_read(pis: House) -> None:
+    """The old pair is read as its owner; and whoever comes later finds it without root."""
+    before = pis.pair()
+
+    def work() -> None:
+        assert pis.shelf.last_good() == before
+        pis.shelf.publish(a_pair())
+        assert pis.shelf.last_good() == before
+
+    assert as_nobody(pis, work, saved=0) == 0
+    assert as_nobody(pis, lambda: last_good_is(pis, before)) == 0
+
+
+@needs_root
+def test_a_copying_command_run_by_sudo_can_go_back_too(pis: House) -> None:
+    """There the old pair is read from what was kept beside the copies."""
+    before, copied = pis.pair(), House(pis.home, replace(pis.spec, copy=True))
+
+    def work() -> None:
+        copied.shelf.publish(a_pair())
+        last_good_is(copied, before)
+
+    assert as_nobody(copied, work, saved=0) == 0
+
+
+@needs_root
+def test_a_command_run_by_sudo_never_parts_the_pair(
+    pis: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where it ends between the two links: they show the old pair until both are there."""
+    before, switch_link = pis.pair(), files.switch_link
+
+    def stop_at_the_second(link: Path, destination: str) -> None:
+        if link.name == pis.certificate.name:
+            raise OSError(errno.EIO, "stopped")
+        switch_link(link, destination)
+
+    def work() -> None:
+        with pytest.raises(TargetError, match="stopped"):
+            pis.shelf.publish(a_pair())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "switch_link", stop_at_the_second)
+        for _ in range(2):
+            assert as_nobody(pis, work, saved=0) == 0
+            assert pis.key.is_symlink()
+            assert pis.pair() == before
+
+    new = a_pair()
+    assert as_nobody(pis, lambda: pis.shelf.publish(new), saved=0) == 0
+    assert pis.pair() == new
+    assert as_nobody(pis, lambda: last_good_is(pis, before)) == 0
+
+
+@needs_root
+def test_a_command_run_by_sudo_sees_links_that_were_replaced(pis: House) -> None:
+    """It looks for itself, where others must rely on what is on record."""
+    assert as_nobody(pis, lambda: pis.shelf.publish(a_pair()), saved=0) == 0
+    pis.key.unlink()
+    pis.key.write_bytes(b"the owner's")
+
+    def look() -> None:
+        assert pis.shelf.installed() is None
+
+    assert as_nobody(pis, look, saved=0) == 0
+
+
+@needs_root
+def test_a_command_run_by_sudo_gets_into_directories_of_root(tmp_path: Path) -> None:
+    """Node-RED may run as root, from /root."""
+    before, new = a_pair(), a_pair()
+    house = a_house(tmp_path / "root" / "of" / "it")
+    house = House(house.home, replace(house.spec, directory=tmp_path / "state" / "live" / "it"))
+    house.put(before)
+    house.key.chmod(0o600)
+
+    def look() -> None:
+        with pytest.raises(PermissionError):
+            house.home.stat()
+
+    def publish() -> None:
+        house.shelf.publish(new)
+        last_good_is(house, before)
+
+    tmp_path.chmod(0o711)
+    (tmp_path / "root").chmod(0o700)
+    assert as_nobody(house, look) == 0
+    assert as_nobody(house, publish, saved=0) == 0
+    assert house.pair() == new
 
 
 @needs_root

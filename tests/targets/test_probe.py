@@ -28,6 +28,8 @@ from tests.targets.servers import (
     tls,
     write_pair,
 )
+from tests.waiting import wait_until
+from tests.world.server import context_for
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 PATIENT = 30.0  # seconds; nothing here takes as long, unless the machine is very busy
@@ -338,9 +340,7 @@ def test_a_malformed_certificate_is_no_certificate(
     der = der_of(pair.chain_pem[0])
     assert part in der
     chain.write_text(ssl.DER_cert_to_PEM_cert(der.replace(part, instead)))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, key)
-    with serving(tls(context)) as address:
+    with serving(tls(context_for(chain, key))) as address:
         seen = look(address)
 
     assert isinstance(seen, NoHandshake)
@@ -355,7 +355,4 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
             look(address)
     for _ in range(20):
         look(a_closed_port())
-    deadline = time.monotonic() + PATIENT
-    while len(list(Path("/proc/self/fd").iterdir())) > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)

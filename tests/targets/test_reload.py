@@ -88,7 +88,7 @@ def test_a_restart_without_end_is_given_up(
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("state", "expected"),
     [
         ("active", True),
         ("activating", True),
@@ -96,16 +96,38 @@ def test_a_restart_without_end_is_given_up(
         ("inactive", False),
         ("failed", False),
         ("deactivating", False),
-        ("unknown", False),
     ],
 )
 def test_a_unit_is_active_when_somebody_wants_it_to_run(
-    systemctl: FakeSystemctl, word: str, *, expected: bool
+    systemctl: FakeSystemctl, state: str, *, expected: bool
 ) -> None:
     """One that is on its way up was not stopped by a person; one that failed does not run."""
-    systemctl(f"echo {word}; exit {0 if word == 'active' else 3}")
+    calls = systemctl(f"printf 'LoadState=loaded\\nActiveState={state}\\n'")
 
     assert a_reloader(UnitReload(UNIT, UnitVerb.RESTART)).is_active() is expected
+    assert calls.read_text() == f"show --property=LoadState --property=ActiveState -- {UNIT}\n"
+
+
+@pytest.mark.parametrize(
+    ("usability", "what", "hint"),
+    [
+        ("not-found", "there is no unit nodered.service", "correct the unit's name"),
+        ("masked", "nodered.service (masked)", "systemctl status nodered.service"),
+        ("bad-setting", "nodered.service (bad-setting)", "systemctl status nodered.service"),
+        ("error", "nodered.service (error)", "systemctl status nodered.service"),
+    ],
+)
+def test_a_unit_that_does_not_exist_was_not_stopped_by_a_person(
+    systemctl: FakeSystemctl, usability: str, what: str, hint: str
+) -> None:
+    """A misspelt name is told, though systemd calls such a unit inactive and ends with 0."""
+    systemctl(f"printf 'LoadState={usability}\\nActiveState=inactive\\n'")
+
+    with pytest.raises(TargetError) as caught:
+        a_reloader(UnitReload(UNIT, UnitVerb.RESTART)).is_active()
+
+    assert what in caught.value.what
+    assert hint in caught.value.hint
 
 
 def test_without_a_running_systemd_nothing_is_guessed(systemctl: FakeSystemctl) -> None:

@@ -27,6 +27,7 @@ from certwarden.pki.certificate import MAX_CHAIN_BYTES, read_pair
 from certwarden.targets import foreign
 
 BACKUP_SUFFIX = ".before-certwarden"
+_MAX_BACKUPS = 9
 _RECORD = "placed"
 _MAX_RECORD_BYTES = 16 * 1024
 _OTHERS = 0o007
@@ -264,15 +265,40 @@ def _read_link(path: Path) -> bytes:
 
 
 def _keep(place: Path, path: Path) -> None:
-    """Keeps what stands at `place` beside it, with owner and mode, unless that was done before."""
-    backup = place.with_name(f"{place.name}{BACKUP_SUFFIX}")
-    if os.path.lexists(backup) or not os.path.lexists(place):
+    """Keeps what stands at `place` beside it, with owner and mode, unless that was done before.
+
+    What somebody puts there later is kept as well, under a number.
+    """
+    if not os.path.lexists(place):
         return
+    for number in range(1, _MAX_BACKUPS + 1):
+        suffix = BACKUP_SUFFIX if number == 1 else f"{BACKUP_SUFFIX}-{number}"
+        backup = place.with_name(f"{place.name}{suffix}")
+        if not os.path.lexists(backup):
+            break
+        if _is_same(place, backup):
+            return
+    else:
+        raise TargetError(
+            f"{_MAX_BACKUPS} files that stood at {path} are kept beside it already",
+            f"move those named {path.name}{BACKUP_SUFFIX} away that you do not need",
+        )
     try:
         os.link(place, backup, follow_symlinks=False)
     except PermissionError:  # there are no hard links, or not to files of other users
         _copy_aside(place, backup, path)
     files.sync_directory(place.parent)
+
+
+def _is_same(place: Path, backup: Path) -> bool:
+    """Whether the one is kept as the other already."""
+    if place.is_symlink() or backup.is_symlink():
+        both = place.is_symlink() and backup.is_symlink()
+        return both and place.readlink() == backup.readlink()
+    try:
+        return _read_regular(place) == _read_regular(backup)
+    except OSError:
+        return place.samefile(backup)
 
 
 def _copy_aside(place: Path, backup: Path, path: Path) -> None:

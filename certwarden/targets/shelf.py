@@ -169,6 +169,7 @@ class GenerationShelf:
         gid = self._gid()
         with contextlib.suppress(FileNotFoundError), foreign.opened(self._directory):
             pass  # nobody can have led us elsewhere
+        self._refuse_what_others_use()
         files.make_directory(self._directory, DIRECTORY_MODE, gid)
         owner = self._directory.stat().st_uid
         if owner != os.geteuid():
@@ -182,6 +183,18 @@ class GenerationShelf:
             forget_the_dead(self._directory / LOADED)
         files.sweep_temporaries(self._directory)
         files.sweep_temporaries(self._generations)
+
+    def _refuse_what_others_use(self) -> None:
+        """A mistyped `directory` must not cost others their access: its mode is about to change."""
+        if not self._directory.is_dir():
+            return
+        found = {entry.name for entry in self._directory.iterdir()} - {"lost+found"}
+        if found and _GENERATIONS not in found:
+            raise TargetError(
+                f"{self._directory} holds other things than certwarden's",
+                "name an empty directory, or one that does not exist yet, as the target's "
+                "`directory`",
+            )
 
     def _take_over(self) -> None:
         """Publishes the pair that stands at the fixed paths, so that links to it take its place: a

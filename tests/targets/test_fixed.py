@@ -131,6 +131,24 @@ def test_what_stood_there_is_kept(house: House) -> None:
     assert (mode_of(backup_of(house.key)), mode_of(backup_of(house.certificate))) == (0o600, 0o604)
 
 
+def test_what_somebody_puts_there_later_is_kept_as_well(house: House) -> None:
+    """Under a number of its own; what stood there first stays what it was."""
+    first, second = a_pair(), a_pair()
+    house.put(first)
+    house.shelf.publish(a_pair())
+    house.key.unlink()
+    house.certificate.unlink()
+    house.put(second)
+
+    for _ in range(3):
+        house.shelf.publish(a_pair())
+
+    assert backup_of(house.key).read_bytes() == first.key_pem.reveal()
+    again = house.key.with_name(f"{backup_of(house.key).name}-2")
+    assert again.read_bytes() == second.key_pem.reveal()
+    assert not again.with_name(f"{backup_of(house.key).name}-3").exists()
+
+
 def test_a_backup_that_is_there_is_never_overwritten(house: House) -> None:
     """It is the only thing that says how things were before certwarden came."""
     house.put(a_pair())

@@ -371,3 +371,16 @@ def test_confirming_again_writes_nothing(spec: TargetSpec) -> None:
     shelf.confirm(number)
 
     assert (spec.directory / "good").lstat().st_ino == before
+
+
+def test_a_directory_that_others_use_is_left_alone(tmp_path: Path) -> None:
+    """A mistyped `directory` changes no mode and puts nothing there."""
+    others = tmp_path / "etc"
+    others.mkdir(mode=0o755)
+    (others / "passwd").write_text("root")
+    others.chmod(0o755)
+    shelf = GenerationShelf(a_target_spec(directory=others))
+    with pytest.raises(TargetError, match="other things"):
+        shelf.publish(a_pair())
+    assert stat.S_IMODE(others.stat().st_mode) == 0o755
+    assert {each.name for each in others.iterdir()} == {"passwd"}

@@ -191,6 +191,11 @@ class Pair:
     chain_pem: tuple[bytes, ...]  # one certificate each, leaf first
     certificate: Certificate
 
+    @property
+    def fullchain_pem(self) -> bytes:
+        """The whole chain in one piece, leaf first."""
+        return b"".join(self.chain_pem)
+
 
 @dataclass(frozen=True)
 class Stored:

@@ -46,7 +46,7 @@ class Warden:
             target.name: target for spec in config.certificates for target in spec.targets
         }
         state = config.state_directory
-        ledger = Ledger(state / DATABASE, read_only=is_read_only)
+        ledger = Ledger(state / DATABASE, reporter=reporter, read_only=is_read_only)
         self.clock = SystemClock()
         self.reporter = reporter
         self.certificates = CertificateStore(state, reporter=reporter, read_only=is_read_only)

@@ -249,7 +249,7 @@ def _contents(
         _PRIVKEY: pair.key_pem.reveal(),
         _CERT: pair.chain_pem[0],
         _CHAIN: b"".join(pair.chain_pem[1:]),
-        _FULLCHAIN: b"".join(pair.chain_pem),
+        _FULLCHAIN: pair.fullchain_pem,
         _METADATA: metadata,
     }
     for number, alternate in enumerate(alternates, start=1):
@@ -264,7 +264,7 @@ def _alternates(pair: Pair, chains: Chains) -> list[bytes]:
         with suppress(MaterialError):
             other = read_pair(pair.key_pem, chain)
             if other.certificate.fingerprint == pair.certificate.fingerprint:
-                kept.append(b"".join(other.chain_pem))
+                kept.append(other.fullchain_pem)
     return kept
 
 

@@ -24,6 +24,7 @@ from certwarden.model import (
     RevocationReason,
     TxtRecord,
 )
+from certwarden.ports import Reporter
 from certwarden.store.database import Database, Migration
 
 ATTEMPTS_KEPT = 1000  # of each certificate
@@ -106,11 +107,14 @@ class Ledger:
     """The ledger at `path`. Safe for threads; every write is on the disk when it returns.
 
     `read_only` is for commands that change nothing: where there is no ledger yet, none is made.
-    All methods raise StoreError.
+    A damaged one counts as none, and the reporter is told; who writes sets it aside. All methods
+    raise StoreError.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._database = Database(path, MIGRATIONS, create=not read_only)
+    def __init__(
+        self, path: Path, *, reporter: Reporter | None = None, read_only: bool = False
+    ) -> None:
+        self._database = Database(path, MIGRATIONS, create=not read_only, reporter=reporter)
 
     def close(self) -> None:
         """Lets go of the database; the next call opens it again."""
@@ -184,7 +188,7 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT * FROM attempts WHERE certificate = ? ORDER BY id DESC LIMIT ?",
-                (certificate, limit),
+                (certificate, min(limit, ATTEMPTS_KEPT)),
             )
             return tuple(_attempt(row) for row in rows)
 
@@ -359,7 +363,7 @@ class Ledger:
             rows = connection.execute(
                 "SELECT * FROM events WHERE :name IS NULL OR certificate = :name OR target = :name"
                 " ORDER BY id DESC LIMIT :limit",
-                {"name": name, "limit": limit},
+                {"name": name, "limit": min(limit, EVENTS_KEPT)},
             )
             return tuple(_event(row) for row in rows)
 

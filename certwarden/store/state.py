@@ -1,6 +1,6 @@
 """The state directory itself: its modes, and what a failing disk means in a sentence.
 
-Knows nothing of what is kept in it.
+Of what is kept in it, it knows the names only, to tell a state directory from any other.
 """
 
 import errno
@@ -13,7 +13,9 @@ from certwarden.errors import StoreError
 
 STATE_MODE = 0o711  # the programs that read `live` must pass through
 PRIVATE_MODE = 0o700
+ENTRIES = {"accounts", "authority", "certificates", "certwarden.db", "live", "locks"}
 
+_LOST_AND_FOUND = "lost+found"  # in the root of a file system that is otherwise empty
 _FULL = "free some space on its file system"
 _NOT_OURS = "run certwarden as the user that owns the state directory"
 _HINTS = {
@@ -31,14 +33,35 @@ _HINTS = {
 def private_directory(state_directory: Path, *parts: str) -> Path:
     """Makes sure that STATE (0711) and the directories below it (0700) are there; the last one.
 
-    STATE itself may be a symbolic link: to a larger disk, for example. Raises OSError.
+    STATE itself may be a symbolic link: to a larger disk, for example. A directory that is there
+    already must be empty or have an entry of ours, or its mode would be changed for a slip of the
+    pen: StoreError. Also raises OSError.
     """
     directory = state_directory.resolve()
+    _check_is_ours(directory)
     files.make_directory(directory, STATE_MODE)
     for part in parts:
         directory /= part
         files.make_directory(directory, PRIVATE_MODE)
     return directory
+
+
+def _check_is_ours(directory: Path) -> None:
+    try:
+        names = {entry.name for entry in directory.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise StoreError(
+            f"the state directory {directory} is not a directory",
+            "move away what is there, or correct `state_directory`",
+        ) from None
+    if names - {_LOST_AND_FOUND} and not names & ENTRIES:
+        raise StoreError(
+            f"the state directory {directory} holds other things than certwarden's",
+            "let `state_directory` be a new or an empty directory; if this one is meant, make the "
+            "directory `live` in it",
+        )
 
 
 @contextmanager

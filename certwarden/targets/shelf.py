@@ -137,7 +137,7 @@ class GenerationShelf:
         The key is readable to the target's group, the certificates to whoever gets this far.
         """
         gid = self._gid()
-        fullchain, key = b"".join(pair.chain_pem), pair.key_pem.reveal()
+        fullchain, key = pair.fullchain_pem, pair.key_pem.reveal()
         data = {
             GenerationFile.PRIVKEY: key,
             GenerationFile.FULLCHAIN: fullchain,

@@ -337,6 +337,7 @@ class TestHistory:
         assert history.events("home", 10) == (second, first)
         assert history.events("node-red", 10) == (fourth, second)
         assert history.events("nothing", 10) == ()
+        assert history.events("home", 10**30) == (second, first)
 
 
 class TestLocks:

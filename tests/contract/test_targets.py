@@ -73,7 +73,7 @@ class RealTarget:
         self._stack = stack
         self._key, self._certificate = directory / "key.pem", directory / "cert.pem"
         self._key.write_bytes(standing.key_pem.reveal())
-        self._certificate.write_bytes(b"".join(standing.chain_pem))
+        self._certificate.write_bytes(standing.fullchain_pem)
         self._spec = a_target_spec(
             kind="files",
             directory=directory / "live" / "web",

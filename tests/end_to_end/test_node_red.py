@@ -172,7 +172,7 @@ def test_a_reload_that_fails_puts_the_old_pair_back(
     # Node-RED reads the fixed paths once, as most people's settings.js does.
     pair = own_pair()
     (fixed / "key.pem").write_bytes(pair.key_pem.reveal())
-    (fixed / "cert.pem").write_bytes(b"".join(pair.chain_pem))
+    (fixed / "cert.pem").write_bytes(pair.fullchain_pem)
     https = (
         f'https: {{ key: require("fs").readFileSync("{fixed}/key.pem"), '
         f'cert: require("fs").readFileSync("{fixed}/cert.pem") }},'
@@ -185,7 +185,7 @@ def test_a_reload_that_fails_puts_the_old_pair_back(
     assert run.code == 1
     assert "no such instance" in run.err
     assert "the last good certificate is back in use" in run.err  # it never was out of it
-    assert (fixed / "cert.pem").read_bytes() == b"".join(pair.chain_pem)
+    assert (fixed / "cert.pem").read_bytes() == pair.fullchain_pem
     node_red.restart()
     assert served(port) == before
 
@@ -193,7 +193,7 @@ def test_a_reload_that_fails_puts_the_old_pair_back(
     orders = house.world.proxy.calls("newOrder")
     assert house.run("renew").code == 1
     assert house.world.proxy.calls("newOrder") == orders
-    assert (fixed / "cert.pem").read_bytes() == b"".join(pair.chain_pem)
+    assert (fixed / "cert.pem").read_bytes() == pair.fullchain_pem
 
 
 def fixed_target(fixed: Path, port: int, command: str, extra: str = "") -> str:
@@ -272,7 +272,7 @@ def test_fixed_paths_with_a_restart(
     fixed.mkdir()
     pair = own_pair()
     (fixed / "key.pem").write_bytes(pair.key_pem.reveal())
-    (fixed / "cert.pem").write_bytes(b"".join(pair.chain_pem))
+    (fixed / "cert.pem").write_bytes(pair.fullchain_pem)
     extra = "copy = true" if copy else ""
     house.targets = fixed_target(fixed, port, str(restarts.command), extra)
     house.write_config()
@@ -286,11 +286,11 @@ def test_fixed_paths_with_a_restart(
     assert served(port) == stored(house)
     assert (fixed / "cert.pem").is_symlink() is not copy
     kept = fixed / "cert.pem.before-certwarden"
-    assert kept.read_bytes() == b"".join(pair.chain_pem)
+    assert kept.read_bytes() == pair.fullchain_pem
 
     # Somebody overwrites one of the two: a mismatched pair is repaired, without an order.
     (fixed / "cert.pem").unlink()
-    (fixed / "cert.pem").write_bytes(b"".join(own_pair().chain_pem))
+    (fixed / "cert.pem").write_bytes(own_pair().fullchain_pem)
     assert house.world.proxy is not None
     orders = house.world.proxy.calls("newOrder")
     run = house.run("renew")
@@ -315,7 +315,7 @@ def test_a_node_red_that_dies_of_the_new_pair_is_brought_back(
     house.write_config()
     pair = own_pair()
     (fixed / "key.pem").write_bytes(pair.key_pem.reveal())
-    (fixed / "cert.pem").write_bytes(b"".join(pair.chain_pem))
+    (fixed / "cert.pem").write_bytes(pair.fullchain_pem)
     # This settings.js accepts only the first certificate, as one that pins its content would.
     https = (
         f'https: (() => {{ const fs = require("fs"); const c = fs.readFileSync("{fixed}/cert.pem");'

@@ -1,16 +1,23 @@
 """The database file: its migrations, and each way in which it can be unusable, in a sentence."""
 
 import sqlite3
+import stat
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from certwarden.errors import StoreError
+from certwarden.ports import Level
 from certwarden.store import database as database_module
-from certwarden.store.database import Database, Migration
+from certwarden.store.damage import set_aside
+from certwarden.store.database import DamagedError, Database, Migration
 from certwarden.store.ledger import MIGRATIONS, Ledger
+from tests import crash
 from tests.builders import NOW, an_event
+from tests.fakes_store import RecordingReporter
+from tests.waiting import wait_until
 
 FIRST: Migration = ("CREATE TABLE one (x TEXT)", "INSERT INTO one VALUES ('kept')")
 SECOND: Migration = ("ALTER TABLE one ADD COLUMN y TEXT NOT NULL DEFAULT 'new'",)
@@ -83,13 +90,32 @@ def test_failed_block_is_rolled_back(path: Path) -> None:
     assert rows(path, [FIRST]) == [("kept",)]
 
 
+# ── damage ────────────────────────────────────────────────────────────────────────────────────────
+
+
 def _garble(path: Path) -> None:
     path.write_bytes(b"this is not a database, but long enough to be taken for one" * 100)
 
 
-def _garble_pages(path: Path) -> None:
+def _garble_schema(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[100:] = bytes(len(data) - 100)
+    path.write_bytes(data)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def _garble_later_pages(path: Path) -> None:
+    """What is only found when a table is read: the schema stays whole."""
+    data = bytearray(path.read_bytes())
+    connection = sqlite3.connect(path)
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    pages = [each[0] for each in connection.execute("SELECT rootpage FROM sqlite_master")]
+    connection.close()
+    for page in pages:
+        data[(page - 1) * size : page * size] = bytes(size)
     path.write_bytes(data)
 
 
@@ -100,26 +126,234 @@ def _garble_values(path: Path) -> None:
     connection.close()
 
 
+def _rename_column(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE events RENAME COLUMN at TO it")
+    connection.commit()
+    connection.close()
+
+
 def _replace_by_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [_garble, _garble_pages, _garble_values, _replace_by_directory])
-@pytest.mark.parametrize("read_only", [False, True])
-def test_damage_is_a_sentence(
-    damage: Callable[[Path], None], *, read_only: bool, path: Path
-) -> None:
-    """A damaged database is an error that names the file and says what to do."""
+@pytest.fixture
+def reporter() -> RecordingReporter:
+    return RecordingReporter()
+
+
+@pytest.fixture
+def used(path: Path) -> Path:
+    """A database that holds something."""
     ledger = Ledger(path)
-    ledger.record(an_event())
+    ledger.record(an_event(text="before"))
     ledger.close()
-    damage(path)
-    ledger = Ledger(path, read_only=read_only)
-    with pytest.raises(StoreError, match=str(path)) as caught:
+    return path
+
+
+FOUND_AT_OPENING = (_garble, _garble_schema, _truncate)
+
+
+@pytest.mark.parametrize("damage", FOUND_AT_OPENING)
+def test_damaged_is_set_aside(
+    damage: Callable[[Path], None], used: Path, reporter: RecordingReporter
+) -> None:
+    """A damaged database does not stop who writes: it is kept aside, and a person is told once."""
+    damage(used)
+    damaged = used.read_bytes()
+    ledger = Ledger(used, reporter=reporter)
+    assert ledger.events(None, 9) == ()
+    ledger.record(an_event(text="after"))
+    ledger.close()
+    assert [each.text for each in ledger.events(None, 9)] == ["after"]
+    ledger.close()
+    assert used.with_name("certwarden.db.damaged").read_bytes() == damaged
+    assert stat.S_IMODE(used.stat().st_mode) == 0o600
+    (told,) = reporter.told
+    assert (told.level, told.subject) == (Level.ERROR, "certwarden.db")
+    assert "set aside as certwarden.db.damaged" in told.text
+    assert "revocations" in told.text
+    assert "_acme-challenge" in told.hint
+
+
+@pytest.mark.parametrize("damage", FOUND_AT_OPENING)
+def test_damaged_counts_as_none_for_who_reads(
+    damage: Callable[[Path], None], used: Path, reporter: RecordingReporter
+) -> None:
+    """Who only reads finds an empty ledger, is told so once, and touches nothing."""
+    damage(used)
+    before = {each: each.read_bytes() for each in used.parent.iterdir()}
+    ledger = Ledger(used, reporter=reporter, read_only=True)
+    for _ in range(2):
+        assert ledger.events(None, 9) == ()
+        ledger.close()
+    assert {each: each.read_bytes() for each in used.parent.iterdir()} == before
+    (told,) = reporter.told
+    assert told.level is Level.WARNING
+    assert "nothing is known of history" in told.text
+    assert "certwarden renew" in told.hint
+
+
+def test_damage_found_later(used: Path, reporter: RecordingReporter) -> None:
+    """Damage that a query meets fails that query; the next opening finds it and begins afresh."""
+    _garble_later_pages(used)
+    ledger = Ledger(used, reporter=reporter)
+    with pytest.raises(DamagedError, match=str(used)) as caught:
         ledger.events(None, 9)
     assert caught.value.hint
+    assert reporter.told == []
+    other = Ledger(used, reporter=reporter)
+    assert other.instance() == other.instance()
+    other.record(an_event(text="after"))
+    other.close()
+    assert [each.text for each in ledger.events(None, 9)] == ["after"]
     ledger.close()
+    assert reporter.texts(Level.WARNING) == []
+    assert len(reporter.told) == 1
+    assert _names(used) == {"certwarden.db", "certwarden.db.damaged", "locks"}
+
+
+def test_damage_found_later_by_who_reads(used: Path) -> None:
+    """Who only reads leaves no mark of the damage that a query met."""
+    _garble_later_pages(used)
+    ledger = Ledger(used, read_only=True)
+    for _ in range(2):
+        with pytest.raises(DamagedError, match="malformed"):
+            ledger.events(None, 9)
+    ledger.close()
+    assert _names(used) == {"certwarden.db"}
+
+
+def test_unfounded_suspicion(used: Path, reporter: RecordingReporter) -> None:
+    """A database that turns out whole when it is examined stays, and is not examined again."""
+    mark = used.with_name("certwarden.db.suspect")
+    mark.write_bytes(b"")
+    for read_only in (True, False):
+        ledger = Ledger(used, reporter=reporter, read_only=read_only)
+        assert [each.text for each in ledger.events(None, 9)] == ["before"]
+        ledger.close()
+        assert mark.exists() == read_only
+    assert reporter.told == []
+
+
+def test_two_find_the_damage(used: Path) -> None:
+    """Several processes that find the damage at once set it aside once, and share the new one."""
+    _garble(used)
+    go = used.with_name("locks")
+
+    def work() -> None:
+        wait_until(go.exists)
+        mine = Ledger(used)
+        mine.record(an_event(text=mine.instance()))
+
+    with ThreadPoolExecutor(4) as pool:
+        children = [pool.submit(crash.in_child, work) for _ in range(4)]
+        go.mkdir()
+        assert [child.result() for child in children] == [0] * 4
+    ledger = Ledger(used)
+    texts = [event.text for event in ledger.events(None, 9)]
+    ledger.close()
+    assert len(texts) == 4
+    assert len(set(texts)) == 1
+    assert _names(used) == {"certwarden.db", "certwarden.db.damaged", "locks"}
+
+
+def test_damaged_while_another_writes(used: Path, reporter: RecordingReporter) -> None:
+    """A database that another process is writing to is not taken away from under it."""
+    _garble_later_pages(used)
+    used.with_name("certwarden.db.suspect").write_bytes(b"")
+
+    def work() -> None:
+        mine = Ledger(used, reporter=reporter)
+        with pytest.raises(StoreError, match="cannot be set aside"):
+            mine.instance()
+
+    other = sqlite3.connect(used)
+    other.execute("BEGIN IMMEDIATE")
+    assert crash.in_child(work) == 0
+    other.rollback()
+    other.close()
+    assert _names(used) == {"certwarden.db", "certwarden.db.suspect", "locks"}
+    ledger = Ledger(used)
+    assert ledger.events(None, 9) == ()
+    ledger.close()
+
+
+def test_set_aside_by_another(used: Path) -> None:
+    """Who has the database open while another sets it aside goes on with the new one."""
+    used.with_name("locks").mkdir()
+    ledger = Ledger(used)
+    ledger.instance()
+
+    def work() -> None:
+        set_aside(used)
+        Ledger(used).record(an_event(text="new"))
+
+    assert crash.in_child(work) == 0
+    with pytest.raises(StoreError, match="cannot be used"):
+        ledger.record(an_event(text="lost"))
+    ledger.record(an_event(text="after"))
+    assert [each.text for each in ledger.events(None, 9)] == ["after", "new"]
+    ledger.close()
+
+
+def test_killed_while_setting_aside(tmp_path: Path) -> None:
+    """Whenever it is killed, the damaged database is kept, and the next opening succeeds."""
+    damaged = b"damaged" * 100
+
+    def begin(step: int) -> crash.Work:
+        path = tmp_path / f"{step}" / "certwarden.db"
+        path.parent.mkdir()
+        path.write_bytes(damaged)
+        path.with_name("certwarden.db.suspect").write_bytes(b"")
+        return Ledger(path).instance
+
+    for step in crash.killed_at_each_step(begin):
+        path = tmp_path / f"{step}" / "certwarden.db"
+        ledger = Ledger(path)
+        assert ledger.instance() == ledger.instance()
+        ledger.close()
+        assert _names(path) - {"certwarden.db.suspect"} == {
+            "certwarden.db",
+            "certwarden.db.damaged",
+            "locks",
+        }
+        assert path.with_name("certwarden.db.damaged").read_bytes() == damaged
+
+
+@pytest.mark.parametrize("damage", [_garble_values, _rename_column, _replace_by_directory])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_other_damage_is_a_sentence(
+    damage: Callable[[Path], None], *, read_only: bool, used: Path
+) -> None:
+    """What is no damage to SQLite is an error that names the file and says what to do."""
+    damage(used)
+    ledger = Ledger(used, read_only=read_only)
+    for _ in range(2):
+        with pytest.raises(StoreError, match=str(used)) as caught:
+            ledger.events(None, 9)
+        assert caught.value.hint
+    ledger.close()
+    assert not list(used.parent.glob("*.damaged*"))
+
+
+def test_a_damaged_letter(used: Path) -> None:
+    """A text with a byte that is no UTF-8 is read all the same."""
+    connection = sqlite3.connect(used)
+    connection.execute("UPDATE events SET text = CAST(x'62ff' AS TEXT)")
+    connection.commit()
+    connection.close()
+    ledger = Ledger(used)
+    assert [each.text for each in ledger.events(None, 9)] == ["b\N{REPLACEMENT CHARACTER}"]
+    ledger.close()
+
+
+def _names(path: Path) -> set[str]:
+    return {each.name for each in path.parent.iterdir()}
+
+
+# ── other failures ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_locked_by_another_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def a_closed_port() -> Address:
 def write_pair(pair: Pair, directory: Path) -> tuple[Path, Path]:
     """The pair's chain and key as files of their own."""
     chain, key = directory / "served-chain.pem", directory / "served-key.pem"
-    chain.write_bytes(b"".join(pair.chain_pem))
+    chain.write_bytes(pair.fullchain_pem)
     key.write_bytes(pair.key_pem.reveal())
     return chain, key
 

@@ -43,7 +43,7 @@ class House:
 
     def put(self, pair: Pair) -> None:
         self.key.write_bytes(pair.key_pem.reveal())
-        self.certificate.write_bytes(b"".join(pair.chain_pem))
+        self.certificate.write_bytes(pair.fullchain_pem)
 
     def pair(self) -> Pair:
         """What Node-RED would read now; raises where the two do not belong together."""
@@ -127,7 +127,7 @@ def test_what_stood_there_is_kept(house: House) -> None:
         house.shelf.publish(a_pair())
 
     assert backup_of(house.key).read_bytes() == before.key_pem.reveal()
-    assert backup_of(house.certificate).read_bytes() == b"".join(before.chain_pem)
+    assert backup_of(house.certificate).read_bytes() == before.fullchain_pem
     assert (mode_of(backup_of(house.key)), mode_of(backup_of(house.certificate))) == (0o600, 0o604)
 
 
@@ -471,7 +471,7 @@ def test_an_old_pair_is_not_read_through_a_strangers_link(linked: House, tmp_pat
     vault = tmp_path / "vault"
     vault.mkdir(mode=0o700)
     (vault / "key").write_bytes(secret.key_pem.reveal())
-    (vault / "chain").write_bytes(b"".join(secret.chain_pem))
+    (vault / "chain").write_bytes(secret.fullchain_pem)
     linked.key.symlink_to(vault / "key")
     linked.certificate.symlink_to(vault / "chain")
 

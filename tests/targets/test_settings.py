@@ -61,7 +61,7 @@ def test_https_is_reported_with_its_files(home: Path) -> None:
     """Where key and certificate were read from, and which leaf would be served."""
     pair = a_pair()
     (home / "k.pem").write_bytes(pair.key_pem.reveal())
-    (home / "c.pem").write_bytes(b"".join(pair.chain_pem))
+    (home / "c.pem").write_bytes(pair.fullchain_pem)
     program = f"""const fs = require("fs"); module.exports = {{ uiPort: 1880, https: {{
         key: fs.readFileSync("{home}/k.pem"), cert: fs.readFileSync("{home}/c.pem") }} }};"""
 

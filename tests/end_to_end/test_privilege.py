@@ -5,7 +5,6 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,18 +38,16 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def shared(house: House, tmp_path: Path) -> Iterator[House]:
     """A house whose state belongs to one user, and whose program's files to another."""
-    with ExitStack() as stack:
-        for each in (tmp_path, *tmp_path.parents, house.world.directory):
-            mode = each.stat().st_mode
-            if not mode & 0o001:
-                each.chmod(mode | 0o011)
-                stack.callback(each.chmod, mode & 0o777)
-        house.state.mkdir(mode=0o711)
-        os.chown(house.state, KEEPER.pw_uid, KEEPER.pw_gid)
-        os.chown(house.world.token_file, 0, KEEPER.pw_gid)
-        house.world.token_file.chmod(0o640)
-        stack.callback(house.world.token_file.chmod, 0o600)
-        yield house
+    for each in (tmp_path, *tmp_path.parents, house.world.directory):
+        mode = each.stat().st_mode
+        if not mode & 0o001:
+            each.chmod(mode | 0o011)  # for good: tests beside this one may need the way too
+    house.state.mkdir(mode=0o711)
+    os.chown(house.state, KEEPER.pw_uid, KEEPER.pw_gid)
+    os.chown(house.world.token_file, 0, KEEPER.pw_gid)
+    house.world.token_file.chmod(0o640)
+    yield house
+    house.world.token_file.chmod(0o600)
 
 
 def owners(state: Path) -> set[int]:

@@ -41,6 +41,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def shell(line: str) -> "subprocess.CompletedProcess[str]":
+    """How a line ends that a person types, with `certwarden` as the program of this checkout."""
+    line = line.replace("certwarden", f"{sys.executable} -m certwarden", 1)
+    return subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+
+
 WRONG = [
     ([], "COMMAND"),
     (["renw"], "did you mean `renew`"),
@@ -150,33 +156,21 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exit codes" in text
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_completion_is_a_script_that_the_shell_takes(shell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_completion_is_a_script_that_the_shell_takes(name: str, tmp_path: Path) -> None:
     """Made from the command tree itself; the shell finds no mistake in it."""
-    script = subprocess.run(
-        [sys.executable, "-m", "certwarden", "completion", shell],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    script = shell(f"certwarden completion {name}").stdout
     assert "renew" in script
     path = tmp_path / "script"
     path.write_text(script)
-    if shell == "bash":
+    if name == "bash":
         subprocess.run(["bash", "-n", path], check=True)
 
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     """A person who presses Tab after `certwarden re` is offered `renew` and `revoke`."""
     script = tmp_path / "completion.bash"
-    script.write_text(
-        subprocess.run(
-            [sys.executable, "-m", "certwarden", "completion", "bash"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+    script.write_text(shell("certwarden completion bash").stdout)
     ask = (
         f"source {script}; COMP_WORDS=(certwarden re); COMP_CWORD=1; "
         "$(complete -p certwarden | grep -o -- '-F [^ ]*' | cut -d' ' -f2); "
@@ -188,39 +182,21 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_away_is_no_traceback(config: Path) -> None:
     """`certwarden … | head` ends quietly."""
-    done = subprocess.run(
-        f"{sys.executable} -m certwarden --config {config} config show | head -n 1",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell(f"certwarden --config {config} config show | head -n 1")
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("closed", ["1", "2"])
 def test_a_closed_stream_stops_nothing(config: Path, closed: str) -> None:
     """Neither a traceback nor another exit code, and nothing is printed into a file of ours."""
-    done = subprocess.run(
-        f"{sys.executable} -m certwarden --config {config} status {closed}>&-",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell(f"certwarden --config {config} status {closed}>&-")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
 
 
 def test_a_full_disk_under_the_output_is_a_sentence(config: Path) -> None:
     """Exit 1 and what is wrong; no complaint of Python's."""
-    done = subprocess.run(
-        f"{sys.executable} -m certwarden --config {config} config show >/dev/full",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell(f"certwarden --config {config} config show >/dev/full")
     assert done.returncode == 1
     assert done.stderr == "certwarden: the output could not be written: No space left on device\n"
 
@@ -228,13 +204,7 @@ def test_a_full_disk_under_the_output_is_a_sentence(config: Path) -> None:
 @pytest.mark.parametrize("arguments", ["--help", "completion bash"])
 def test_help_into_a_pipe_that_nobody_reads_is_quiet(arguments: str) -> None:
     """`certwarden --help | true` ends without a word."""
-    done = subprocess.run(
-        f"{sys.executable} -m certwarden {arguments} | true",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = shell(f"certwarden {arguments} | true")
     assert done.stderr == ""
 
 

@@ -20,13 +20,16 @@ def can_become_others() -> bool:
     """Whether this interpreter can still be read once root has been given up."""
     if os.geteuid() != 0:
         return False
-    probe = subprocess.run(
-        [sys.executable, "-c", "import cryptography, certwarden"],
-        user=KEEPER.pw_uid,
-        cwd="/",
-        capture_output=True,
-        check=False,
-    )
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", "import cryptography, certwarden"],
+            user=KEEPER.pw_uid,
+            cwd="/",
+            capture_output=True,
+            check=False,
+        )
+    except PermissionError:
+        return False
     return probe.returncode == 0
 
 

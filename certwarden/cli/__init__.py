@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from certwarden.errors import ConfigError, Error
+from certwarden.errors import ConfigError, Error, clean
 
 FAILED = 1
 INTERRUPTED = 130
@@ -61,7 +61,7 @@ def _run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         pass  # whoever read our output has gone
     except OSError as error:
-        where = error.filename or "the output could not be written"
+        where = clean(str(error.filename or "the output could not be written"))
         _complain(f"{where}: {error.strerror or type(error).__name__}")
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like one of theirs
         _complain(f"unforeseen: {_where(error)}", "please report this sentence; nothing was lost")

@@ -22,8 +22,13 @@ def settle(state_directory: Path, *, keep_root: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         owner = state_directory.stat().st_uid
-    except OSError:
+    except FileNotFoundError:
         return  # there is none yet: whoever makes it owns it
+    except OSError as error:
+        raise UsageError(
+            f"{state_directory} cannot be looked at: {error.strerror}",
+            "see `state_directory` in the configuration, and `namei -l` of it",
+        ) from None
     me = os.geteuid()
     if owner == me:
         return

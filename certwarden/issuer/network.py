@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from acme.client import ClientNetwork
@@ -123,6 +124,8 @@ class Network(ClientNetwork):
     def _send_request(self, method: str, url: str, *_: Any, **kwargs: Any) -> requests.Response:
         deadline = self._clock.monotonic() + REPLY_TIMEOUT
         headers = {"User-Agent": self.user_agent, **kwargs.get("headers", {})}
+        # Plain HTTP is for loopback, where a proxy of the environment has no business.
+        self.session.trust_env = urlsplit(url).scheme == "https"
         try:
             response = self.session.request(
                 method,
@@ -133,6 +136,7 @@ class Network(ClientNetwork):
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
                 stream=True,
+                auth=_no_credentials,
             )
             with response:
                 self._read(response, deadline)
@@ -212,6 +216,11 @@ def read_json(response: requests.Response) -> object:
     except (ValueError, RecursionError):  # requests' JSONDecodeError is a ValueError
         return None
     return document
+
+
+def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from sending what ~/.netrc may hold."""
+    return request
 
 
 def _not_reached(server: str, error: OSError) -> IssuerError:

@@ -31,6 +31,7 @@ _MAX_BACKUPS = 9
 _RECORD = "placed"
 _MAX_RECORD_BYTES = 16 * 1024
 _OTHERS = 0o007
+_GROUP = 0o070
 _PAIR = [GenerationFile.PRIVKEY, GenerationFile.FULLCHAIN]  # the key comes first
 
 Contents = Mapping[GenerationFile, Content]
@@ -176,7 +177,8 @@ class FixedPaths:
             is_for_us = wanted.uid == 0 and place.parent.stat().st_uid == os.geteuid()
             if wanted.uid == os.geteuid() or not (self._spec.group or is_for_us):
                 raise
-            files.write_file(_copy_of(place), replace(job.content, mode=wanted.mode))
+            mode = wanted.mode if self._spec.group else wanted.mode & ~_GROUP
+            files.write_file(_copy_of(place), replace(job.content, mode=mode))
 
     def _put(self, directory: Path, job: _Job) -> None:
         """By one rename."""
@@ -192,12 +194,19 @@ class FixedPaths:
         wanted = job.content
         with contextlib.suppress(FileNotFoundError):
             found = place.lstat()
-            if stat.S_ISREG(found.st_mode):
+            # Whoever else may write in this directory must not be given the key by a file of his.
+            around = place.parent.stat()
+            is_trusted = found.st_uid in (0, os.geteuid(), around.st_uid) or not (
+                around.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            )
+            if stat.S_ISREG(found.st_mode) and is_trusted:
                 wanted = replace(wanted, uid=found.st_uid)
                 if self._spec.group is None:
                     wanted = replace(wanted, gid=found.st_gid, mode=found.st_mode & 0o666)
         if job.file is GenerationFile.PRIVKEY:
             wanted = replace(wanted, mode=wanted.mode & ~_OTHERS)
+            if wanted.gid is None:  # a group that nobody has named, by chance the directory's
+                wanted = replace(wanted, mode=wanted.mode & ~_GROUP)
         return wanted
 
     def _is_our_link(self, place: Path, file: GenerationFile) -> bool:

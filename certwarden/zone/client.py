@@ -11,6 +11,7 @@ import json
 import logging
 import random
 import re
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ TIMEOUT = httpx.Timeout(15.0, connect=10.0)
 PATIENCE = timedelta(seconds=45)  # after so long, one piece of work is not tried again
 TRIES = 4
 MOST_BYTES = 8 * 1024 * 1024  # of one reply; a page of a thousand records has about one tenth
+MOST_SECONDS = 30.0  # for the body of one reply
 MOST_PAGES = 20
 PAGE_SIZE = 1000
 _FIRST_WAIT = 0.5
@@ -257,10 +259,10 @@ class _BoundedStream(httpx.SyncByteStream):
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        read = 0
+        read, deadline = 0, time.monotonic() + MOST_SECONDS
         for chunk in self._stream:
             read += len(chunk)
-            if read > MOST_BYTES:
+            if read > MOST_BYTES or time.monotonic() > deadline:
                 raise httpx.RemoteProtocolError("the reply does not end")
             yield chunk
 

@@ -143,7 +143,11 @@ class NameServers:
             raise ValueError("not an https address")
         with self._lock:
             if url not in self._sessions:
-                self._sessions[url] = requests.Session()
+                session = requests.Session()
+                session.auth = lambda request: request  # nothing of ~/.netrc
+                # Plain HTTP is for loopback, where a proxy of the environment has no business.
+                session.trust_env = urlsplit(url).scheme == "https"
+                self._sessions[url] = session
             return self._sessions[url]
 
     # ── who is to be asked ────────────────────────────────────────────────────────────────────────

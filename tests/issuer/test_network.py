@@ -31,6 +31,7 @@ class Script:
     asked: list[tuple[str, str]] = field(default_factory=list)
     nonces_used: list[str] = field(default_factory=list)
     user_agents: set[str | None] = field(default_factory=set)
+    credentials: set[str | None] = field(default_factory=set)
     nonces_made: int = 0
     origin: str = ""
 
@@ -50,6 +51,7 @@ class ScriptedHandler(Handler):
         script = self.server.script
         script.asked.append((self.command, self.path))
         script.user_agents.add(self.headers.get("User-Agent"))
+        script.credentials.add(self.headers.get("Authorization"))
         nonce = {"Replay-Nonce": script.nonce()}
         if self.path == "/dir":
             names = ("newNonce", "newAccount", "newOrder", "revokeCert")
@@ -108,6 +110,21 @@ def test_every_request_names_certwarden(ask: Callable[[], None], script: Script)
     """RFC 8555 section 6.1 wants a User-Agent of our own."""
     ask()
     assert script.user_agents == {f"certwarden/{__version__}"}
+
+
+def test_nothing_of_the_environment_comes_between(
+    ask: Callable[[], None], script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what a netrc file holds is sent, nor does a proxy see what is for loopback."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    ask()
+    assert script.credentials == {None}
 
 
 def test_nonces_come_from_the_replies(ask: Callable[[], None], script: Script) -> None:

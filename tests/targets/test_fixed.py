@@ -329,6 +329,21 @@ def test_copies_keep_the_mode_of_what_stood_there(copied: House) -> None:
 
 
 @needs_root
+def test_a_strangers_file_does_not_get_him_the_key(copied: House) -> None:
+    """In a directory that a group may write to, whoever puts a file there is not given the key."""
+    copied.home.chmod(0o2775)
+    os.chown(copied.home, 0, 4712)
+    copied.put(a_pair())
+    os.chown(copied.key, 4711, 4712)
+
+    copied.shelf.publish(a_pair())
+
+    found = copied.key.stat()
+    assert found.st_uid == 0
+    assert not found.st_mode & 0o077
+
+
+@needs_root
 def test_copies_keep_the_owner_of_what_stood_there(copied: House) -> None:
     """A program that reads its key as its owner still can."""
     copied.put(a_pair())

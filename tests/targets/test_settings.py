@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from certwarden.errors import TargetError
+from certwarden.targets import foreign
 from certwarden.targets.node_red import settings as module
 from certwarden.targets.node_red.settings import Inspection, inspect, read_inspection, snippet
 from certwarden.targets.process import Identity, Limits
@@ -160,6 +161,19 @@ def test_roots_own_settings_are_refused(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_another_users_program_is_not_run_with_our_rights(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is not root runs his own settings.js, and what another has written not at all."""
+    settings = home / "settings.js"
+    settings.write_text("module.exports = {};")
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(foreign, "owner_of", lambda _: Identity(4321, 4321))
+    with pytest.raises(TargetError, match="belongs to another user") as caught:
+        inspect(settings)
+    assert "sudo certwarden" in caught.value.hint
+
+
 def test_a_link_does_not_choose_the_user(home: Path, tmp_path: Path) -> None:
     """Somebody's link to another's program would run that as the other: it runs as the linker."""
     other = tmp_path / "other"

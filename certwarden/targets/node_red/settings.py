@@ -155,15 +155,23 @@ def _find_node(node: Path | None) -> str:
 
 
 def _identity_for(settings: Path) -> Identity | None:
-    """Whom to run it as, where we are root: whoever could have written it."""
-    if os.geteuid() != 0:
-        return None
+    """Whom to run it as: whoever could have written it; None where those are we.
+
+    What another user has written is never run with our rights, unless that user is root.
+    """
     try:
         owner = foreign.owner_of(settings)
     except OSError as error:
         raise TargetError(
             f"{settings} cannot be read: {error.strerror}", "name Node-RED's settings.js"
         ) from None
+    if os.geteuid() != 0:
+        if owner.uid in (0, os.geteuid()):
+            return None
+        raise TargetError(
+            f"{settings} is a program, and belongs to another user",
+            f"have it run as that user: sudo certwarden nodered inspect {settings}",
+        )
     if owner.uid == 0:
         raise TargetError(
             f"{settings} is a program, it belongs to root, and it is not run as root",

@@ -20,6 +20,9 @@ import os, signal, sys
 from pathlib import Path
 from tests.world.process import Child
 child = Child(["sleep", "60"], log=Path(sys.argv[1]))
+# Before it has become `sleep` it has not asked yet to be told of our end.
+comm = Path(f"/proc/{child.pid}/comm")
+child.wait_until(lambda: comm.read_text() == "sleep\\n", timeout=20)
 print(child.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

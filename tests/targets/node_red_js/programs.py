@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.waiting import wait_until
 from tests.world import tools
 
@@ -34,13 +32,8 @@ NOBODY = 65534
 
 
 def node(major: int) -> Path:
-    """Node.js of this major version; 20 is not fetched, but tried where it is the system's."""
-    try:
-        return tools.node(major)
-    except tools.Missing as missing:
-        if major in tools.NODE:
-            raise
-        pytest.skip(str(missing))
+    """Node.js of this major version."""
+    return tools.node(major)
 
 
 def let_polls_pass(count: int) -> None:

@@ -9,7 +9,9 @@
     ├── StoreError         our own files: unreadable, inconsistent, or not to be written
     ├── IssuerError        the conversation with the public CA (RFC 8555)
     ├── ZoneError          the conversation with the DNS provider
-    └── TargetError        a target's files, its reload or its handshake
+    ├── TargetError        a target's files, its reload or its handshake
+    ├── ClockError         the wall clock is not to be trusted, so that nothing is signed
+    └── NotifyError        a person could not be reached
 
 Only `cli` turns an error into text and an exit code. No error ever carries a key, a token or a
 passphrase; text that comes from a stranger is cleaned by `clean` before it becomes part of one.
@@ -28,11 +30,13 @@ def clean(text: str, limit: int = MAX_FOREIGN_TEXT) -> str:
 
     Bidirectional and zero-width format characters go as well: they can make a line lie.
     """
-    kept = "".join(
-        " " if character.isspace() else character
-        for character in text[: limit * 4]
-        if character.isspace() or unicodedata.category(character)[0] != "C"
-    )
+    kept = text[: limit * 4]
+    if not (kept.isascii() and kept.isprintable()):
+        kept = "".join(
+            " " if character.isspace() else character
+            for character in kept
+            if character.isspace() or unicodedata.category(character)[0] != "C"
+        )
     line = " ".join(kept.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -114,7 +118,8 @@ class IssuerError(Error):
     """The certification authority refused, failed, or could not be reached.
 
     `problem` is the problem document's type without its urn prefix (RFC 8555 section 6.7), or ""
-    where there was none. `status` is the HTTP status, or None where no reply came.
+    where there was none. `status` is the HTTP status, or None where no reply came. `failed_names`
+    are the identifiers whose authorization failed, where that is why.
     """
 
     def __init__(
@@ -124,12 +129,14 @@ class IssuerError(Error):
         *,
         problem: str = "",
         status: int | None = None,
+        failed_names: tuple[str, ...] = (),
         permanent: bool = False,
         retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(what, hint, permanent=permanent, retry_after=retry_after)
         self.problem = problem
         self.status = status
+        self.failed_names = failed_names
 
 
 class ZoneError(Error):
@@ -150,3 +157,20 @@ class ZoneError(Error):
 
 class TargetError(Error):
     """A target's files could not be put in place, or its program did not take them up."""
+
+
+class ClockError(Error):
+    """The wall clock is not to be trusted."""
+
+
+class NotifyError(Error):
+    """A message or the heartbeat did not reach where it was to go.
+
+    `is_partial` says that a message reached somebody all the same.
+    """
+
+    def __init__(
+        self, what: str, hint: str = "", *, is_partial: bool = False, permanent: bool = False
+    ) -> None:
+        super().__init__(what, hint, permanent=permanent)
+        self.is_partial = is_partial

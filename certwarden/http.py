@@ -45,6 +45,18 @@ def read_retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | N
     return min(max(until - since, timedelta()), MAX_RETRY_AFTER)
 
 
+def read_date(headers: Mapping[str, str]) -> datetime | None:
+    """The server's instant when it let the reply go: Date, and Age where a cache had kept it.
+
+    RFC 9110 section 6.6.1, RFC 9111 section 5.1. None where there is no readable Date.
+    """
+    date = _http_date(headers.get("Date", ""))
+    age = headers.get("Age", "").strip()
+    if date is None or not (age.isascii() and age.isdigit()):
+        return date
+    return date + min(timedelta(seconds=int(age[:9])), datetime.max.replace(tzinfo=UTC) - date)
+
+
 def _http_date(text: str) -> datetime | None:
     """An HTTP-date, obsolete forms included; one that names no zone is UTC (section 5.6.7)."""
     from email.utils import parsedate_to_datetime

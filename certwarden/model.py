@@ -5,8 +5,9 @@ Instants are aware datetimes in UTC; durations are `timedelta`; hex is lower cas
 """
 
 import ipaddress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from pathlib import Path
 
@@ -157,6 +158,26 @@ class CertificateSpec:
     profile: str | None
     directory_url: str  # of the CA that it is to come from
     targets: tuple[TargetSpec, ...]
+    fallback_urls: tuple[str, ...] = ()  # directories of the CAs for when that one has long failed
+
+
+@dataclass(frozen=True)
+class MaintenanceWindow:
+    """When programs may be restarted, in local time; it crosses midnight where `end` is earlier."""
+
+    start: time
+    end: time
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What of the configuration decides about the steps of a pass."""
+
+    limited: frozenset[str] = frozenset()  # directories whose limits are counted
+    staging_url: str | None = None  # where a try proves itself from the second failure on
+    maintenance: MaintenanceWindow | None = None
+    zone: tzinfo = UTC  # the machine's local time
+    fallback_profiles: Mapping[str, str | None] = field(default_factory=dict)  # by directory
 
 
 # ── what exists ───────────────────────────────────────────────────────────────────────────────────
@@ -209,6 +230,7 @@ class Stored:
     profile: str | None
     directory_url: str
     obtained_at: datetime
+    account_url: str = ""  # of the ACME account that ordered it; "" where it was not written down
 
     @property
     def certificate(self) -> Certificate:
@@ -231,6 +253,34 @@ class Draft:
     key_pem: Secret
     order_url: str
     created_at: datetime
+    account_url: str = ""  # "" until the account is known
+
+
+@dataclass(frozen=True)
+class RenewalWindow:
+    """When the CA suggests to renew (RFC 9773 section 4.2); `end` is after `start`."""
+
+    start: datetime
+    end: datetime
+    explanation_url: str = ""
+
+
+@dataclass(frozen=True)
+class RenewalAnswer:
+    """What a CA says about a certificate's renewal; `window` is None where it offers no ARI."""
+
+    window: RenewalWindow | None
+    retry_after: timedelta  # until it is worth asking again
+
+
+@dataclass(frozen=True)
+class RenewalInfo:
+    """The CA's last answer about a stored certificate, kept until it is worth asking again."""
+
+    fingerprint: str
+    window: RenewalWindow | None
+    asked_at: datetime
+    ask_again_at: datetime
 
 
 @dataclass(frozen=True)
@@ -321,11 +371,15 @@ class OrderStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """An order at the CA; `challenges` are those of authorizations that are not valid yet."""
+    """An order at the CA; `challenges` are those of authorizations that are not valid yet.
+
+    `reused` are the URLs of authorizations that were valid already when the order was opened.
+    """
 
     url: str
     status: OrderStatus
     challenges: tuple[Challenge, ...] = ()
+    reused: tuple[str, ...] = ()
 
 
 # ── what was seen ─────────────────────────────────────────────────────────────────────────────────
@@ -387,6 +441,7 @@ class DeployRecord:
     outcome: DeployOutcome
     what: str = ""
     hint: str = ""
+    ended_at: datetime | None = None
 
 
 class AttemptOutcome(StrEnum):
@@ -397,9 +452,22 @@ class AttemptOutcome(StrEnum):
     FAILED = "failed"
 
 
+class Cause(StrEnum):
+    """What a permanent error comes from, and what is looked at again until it is gone."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a cause
+    CAA = "caa"
+    IDENTIFIER = "identifier"
+    CONFIGURATION = "configuration"
+
+
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to obtain a certificate, as the ledger has it."""
+    """One attempt to obtain a certificate, as the ledger has it.
+
+    `setup` is a digest of the configuration and the secrets that it was made with. Of a permanent
+    error, `evidence` is what its cause looked like, and `looked_at` when that was last looked at.
+    """
 
     id: int
     certificate: str
@@ -410,8 +478,19 @@ class Attempt:
     ended_at: datetime | None = None
     what: str = ""
     hint: str = ""
-    permanent: bool = False
+    cause: Cause | None = None  # None where trying again may help
     retry_after: timedelta | None = None
+    setup: str = ""
+    evidence: str = ""
+    looked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What of a directory's limits has been spent for one certificate, by our own count."""
+
+    failed_authorizations: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
+    issuances: tuple[datetime, ...] = ()  # of exactly this set of names
 
 
 @dataclass(frozen=True)
@@ -434,6 +513,7 @@ class ObservedTarget:
     seen: Seen | None  # None where it was not probed
     last_deploy: DeployRecord | None
     trouble: Error | None = None  # why what is installed could not be read, if it could not
+    failures: tuple[DeployRecord, ...] = ()  # of the last fingerprint, in a row, newest first
 
 
 @dataclass(frozen=True)
@@ -444,9 +524,61 @@ class Observed:
     stored: Stored | None
     draft: Draft | None
     targets: tuple[ObservedTarget, ...]
-    failures: tuple[Attempt, ...] = ()  # since the last success, newest first
+    failures: tuple[Attempt, ...] = ()  # unsuccessful ones since the last success, newest first
     revocations: tuple[PendingRevocation, ...] = ()
     trouble: Error | None = None  # why what is stored could not be read, if it could not
+    info: RenewalInfo | None = None
+    spent: Mapping[str, Spent] = field(default_factory=dict)  # by directory, where limits count
+    setup: str = ""  # the digest that an attempt would be made with now
+
+
+class Trust(StrEnum):
+    """Whether the wall clock may be acted on."""
+
+    TRUSTED = "trusted"
+    CONTRADICTED = "contradicted"  # by a Date, the floor, or the state of synchronisation
+    UNKNOWN = "unknown"  # nobody can tell
+
+
+@dataclass(frozen=True)
+class TimeEvidence:
+    """What is known about the wall clock; None where there is nobody to tell."""
+
+    synchronised: bool | None  # by timesyncd's file or timedated
+    floor: datetime  # it cannot be earlier than this
+    offset: timedelta | None = None  # a server's Date minus our clock
+
+
+@dataclass(frozen=True)
+class TokenHealth:
+    """An API token that works; `expires_at` where it has an end."""
+
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TokenCheck:
+    """The last look at the API token; `what` and `hint` say what is wrong, if something is."""
+
+    at: datetime
+    setup: str  # a digest of the token that was looked at
+    expires_at: datetime | None = None
+    what: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A matter that a person was told of.
+
+    `text` is "" once it was told that it has been put right: it is remembered for a day after, so
+    that a person hears nothing twice a day.
+    """
+
+    key: str
+    since: datetime
+    told_at: datetime
+    text: str
 
 
 # ── what is to be done ────────────────────────────────────────────────────────────────────────────
@@ -471,9 +603,27 @@ class Step:
     at: datetime
 
 
+class Job(StrEnum):
+    """What a pass can be called for; it does all that is due, whatever it was called for."""
+
+    RECONCILE = "reconcile"
+    RENEWAL_INFO = "renewal-info"
+    TOKEN = "token"  # noqa: S105 - the name of a job
+
+
+@dataclass(frozen=True)
+class Call:
+    """When a pass is wanted again, and what for."""
+
+    job: Job
+    at: datetime
+    why: str
+
+
 class RenewalReason(StrEnum):
     """Why a certificate is renewed at its time."""
 
+    ARI = "ari"
     LIFETIME = "lifetime"
     MISSING = "missing"
     DOMAINS_CHANGED = "domains-changed"

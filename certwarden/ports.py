@@ -6,7 +6,7 @@ The consumer owns the port. `wiring` hands in the real neighbours, tests hand in
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from certwarden.errors import Error
 from certwarden.model import (
     Account,
     Attempt,
+    Cause,
     Chains,
     DeployOutcome,
     DeployRecord,
@@ -24,9 +25,16 @@ from certwarden.model import (
     Pair,
     PendingRevocation,
     Place,
+    Policy,
+    RenewalAnswer,
+    RenewalInfo,
     RevocationReason,
     Seen,
+    Spent,
     Stored,
+    TokenCheck,
+    TokenHealth,
+    Told,
     TxtRecord,
 )
 
@@ -37,6 +45,9 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
     def monotonic(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
+
+    def interrupt(self) -> None:
+        """Ends every wait of every thread, now and from now on, by KeyboardInterrupt."""
 
 
 class Level(StrEnum):
@@ -63,21 +74,35 @@ class Reporter(Protocol):
 class Issuer(Protocol):
     """The conversation about one order (RFC 8555 section 7.4). All methods raise IssuerError.
 
-    Every wait obeys the server's Retry-After and runs on the monotonic clock.
+    Every wait obeys the server's Retry-After and runs on the monotonic clock. MUST be safe for
+    threads: several orders are under way at the same time.
     """
 
     @property
     def directory_url(self) -> str: ...
 
-    def place(self, domains: Sequence[str], profile: str | None) -> str:
-        """Places an order and returns its URL, which MUST be saved before anything else."""
+    def account_url(self) -> str:
+        """The account that orders; registers one where there is none."""
+
+    def place(
+        self, domains: Sequence[str], profile: str | None, replaces: str | None = None
+    ) -> str:
+        """Places an order and returns its URL, which MUST be saved before anything else.
+
+        `replaces` is the id of the certificate that it is to replace (RFC 9773 section 5). It MUST
+        be left out where the server has no ARI, and once more without it if the server objects.
+        """
+
+    def deactivate(self, order: Order) -> None:
+        """Gives up the order's reused authorizations (RFC 8555 section 7.5.2)."""
 
     def open(self, domains: Sequence[str], order_url: str) -> Order:
         """The order as it stands, just placed or by an earlier run.
 
         One that the server no longer knows, that has become invalid or is for other names MUST be
         told by an IssuerError whose `problem` is "orderGone"; nothing is ordered in its place.
-        The challenges of authorizations that are already valid MUST be left out.
+        The challenges of authorizations that are already valid MUST be left out; those are its
+        `reused`.
         """
 
     def validate(self, order: Order) -> Order:
@@ -97,6 +122,13 @@ class Revoker(Protocol):
         """Revokes the leaf. Already revoked MUST count as success."""
 
 
+class RenewalInfos(Protocol):
+    """The CA's own word on when to renew (RFC 9773). MUST NOT load the ACME library."""
+
+    def ask(self, directory_url: str, certificate_id: str) -> RenewalAnswer:
+        """Asks the directory's server; raises IssuerError."""
+
+
 class Accounts(Protocol):
     """Where ACME accounts are kept, one per directory. Saving MUST be durable when it returns."""
 
@@ -108,7 +140,13 @@ class Accounts(Protocol):
 
 
 class Zone(Protocol):
-    """TXT records at the DNS provider. All methods raise ZoneError."""
+    """TXT records at the DNS provider. All methods raise ZoneError; MUST be safe for threads.
+
+    What several threads ask for at the same time SHOULD share calls, and MUST NOT share failures.
+    """
+
+    def verify(self) -> TokenHealth:
+        """Looks whether the API token is good; one that is not is a permanent ZoneError."""
 
     def locate(self, challenge_names: Sequence[str]) -> tuple[Place, ...]:
         """Where a record for each name must be written, in their order; follows CNAMEs.
@@ -127,6 +165,23 @@ class Zone(Protocol):
         """Removes the records: by id where known, else whatever bears exactly their comment.
 
         A record that is gone already MUST count as removed; others' records MUST NOT be touched.
+        """
+
+
+class CaaRecords(Protocol):
+    """CAA records (RFC 8659) as the world sees them."""
+
+    def look(self, domains: Sequence[str]) -> str:
+        """Those that bind an issuance for the names, as text in a settled order.
+
+        "" where there are none; a name that could not be looked up MUST be told as that. MUST NOT
+        raise.
+        """
+
+    def binds_account(self, domains: Sequence[str]) -> bool:
+        """Whether one of them carries `accounturi` (RFC 8657): then no other account may order.
+
+        False where that cannot be told. MUST NOT raise.
         """
 
 
@@ -180,13 +235,75 @@ class Attempts(Protocol):
     """Attempts to obtain certificates; each is written down before it starts."""
 
     def begin_attempt(
-        self, certificate: str, directory_url: str, domains: Sequence[str], at: datetime
+        self,
+        certificate: str,
+        directory_url: str,
+        domains: Sequence[str],
+        at: datetime,
+        setup: str = "",
     ) -> int: ...
 
-    def end_attempt(self, attempt: int, at: datetime, error: Error | None) -> None: ...
+    def end_attempt(
+        self,
+        attempt: int,
+        at: datetime,
+        error: Error | None,
+        cause: Cause | None = None,
+        evidence: str = "",
+    ) -> None: ...
+
+    def note_look(self, attempt: int, at: datetime) -> None:
+        """The cause of its error was looked at again, and is still there."""
 
     def failures(self, certificate: str) -> tuple[Attempt, ...]:
-        """Failed attempts since the last success, newest first."""
+        """Attempts since the last success, newest first: failed ones, and those cut short.
+
+        A success is an attempt that obtained.
+        """
+
+    def move_attempt(self, attempt: int, directory_url: str) -> None:
+        """The attempt goes on at this directory: to the staging directory for proof, and back."""
+
+
+class Limits(Protocol):
+    """Our own count of what a CA's limits count; written down before it is spent."""
+
+    def authorizing(
+        self, directory_url: str, order_url: str, names: Sequence[str], at: datetime
+    ) -> None:
+        """The challenges for these names are about to be answered: each counts as failed."""
+
+    def authorized(self, order_url: str, failed: Sequence[str]) -> None:
+        """How that ended: the names that did not fail are given back."""
+
+    def issuing(
+        self, directory_url: str, order_url: str, domains: Sequence[str], at: datetime
+    ) -> None:
+        """The order is about to be finalized; the same order counts once."""
+
+    def spent(self, directory_url: str, domains: Sequence[str]) -> Spent:
+        """What has been spent for exactly these names, newest first."""
+
+
+class Suggestions(Protocol):
+    """What CAs said about renewals, kept across runs."""
+
+    def renewal_info(self, fingerprint: str) -> RenewalInfo | None: ...
+    def save_renewal_info(self, info: RenewalInfo) -> None: ...
+
+
+class Watch(Protocol):
+    """What is known about the clock and the API token, and what a person was told."""
+
+    def floor(self) -> datetime | None:
+        """The last instant that was certainly not in the future."""
+
+    def set_floor(self, at: datetime) -> None: ...
+    def token_check(self) -> TokenCheck | None: ...
+    def save_token_check(self, check: TokenCheck) -> None: ...
+    def told(self) -> tuple[Told, ...]: ...
+    def tell(self, matter: Told) -> None: ...
+    def forget(self, key: str) -> None: ...
 
 
 class TxtJournal(Protocol):
@@ -234,6 +351,9 @@ class Deploys(Protocol):
     ) -> None: ...
 
     def last_deploy(self, target: str) -> DeployRecord | None: ...
+
+    def deploy_failures(self, target: str) -> tuple[DeployRecord, ...]:
+        """Failed deploys of the last fingerprint in a row, newest first."""
 
 
 class History(Protocol):
@@ -292,6 +412,35 @@ class Locks(Protocol):
     def target(self, name: str) -> AbstractContextManager[None]: ...
 
 
+class TimeSources(Protocol):
+    """Who can tell whether the wall clock is right. MUST NOT raise."""
+
+    def synchronised(self) -> bool | None:
+        """Whether the machine's time service says so; None where there is none to ask."""
+
+    def build_date(self) -> datetime: ...
+
+    def offset(self) -> timedelta | None:
+        """A server's Date minus our clock at that moment; None where none is to be had."""
+
+
+class Messenger(Protocol):
+    """Reaches a person."""
+
+    def send(self, title: str, text: str) -> None:
+        """Sends it everywhere it is configured to; raises NotifyError."""
+
+    def heartbeat(self) -> None:
+        """Says that a pass was good; raises NotifyError."""
+
+
+class Metrics(Protocol):
+    """Where a monitoring system reads how things are."""
+
+    def write(self, text: str) -> None:
+        """Replaces what was there before, whole or not at all; raises StoreError."""
+
+
 class Neighbours(Protocol):
     """The world as wired: real by default, fakes in tests; what is not used is not loaded."""
 
@@ -312,8 +461,28 @@ class Neighbours(Protocol):
     @property
     def history(self) -> History: ...
     @property
+    def limits(self) -> Limits: ...
+    @property
+    def suggestions(self) -> Suggestions: ...
+    @property
+    def watch(self) -> Watch: ...
+    @property
+    def time_sources(self) -> TimeSources: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
     def locks(self) -> Locks: ...
-    def issuer(self) -> Issuer: ...
+    def setup(self, certificate: str | None) -> str:
+        """A digest of what of ours an attempt depends on: configuration and secrets.
+
+        Of the API token alone, where no certificate is named.
+        """
+
+    def issuer(self, directory_url: str) -> Issuer: ...
+    def renewal_infos(self) -> RenewalInfos: ...
+    def caa_records(self) -> CaaRecords: ...
+    def messenger(self) -> Messenger | None: ...
+    def metrics(self) -> Metrics | None: ...
     def staging_issuer(self) -> Issuer | None: ...
     def revoker(self) -> Revoker: ...
     def zone(self) -> Zone: ...

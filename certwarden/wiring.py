@@ -4,21 +4,31 @@ The only file that names concrete neighbours. It decides nothing; a pass with no
 neither the ACME library nor the DNS provider's, which is why imports stand inside the functions.
 """
 
+import hashlib
+import json
+import threading
+from datetime import UTC
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certwarden.clock import SystemClock
-from certwarden.config import Config, read_secret
-from certwarden.model import TargetSpec
+from certwarden.clock import AlwaysTrusted, SystemClock, SystemTimeSources
+from certwarden.config import AcmeConfig, Config, effective, read_secret
+from certwarden.model import Policy, Secret, TargetSpec
 from certwarden.ports import (
     Accounts,
+    CaaRecords,
     Issuer,
+    Messenger,
+    Metrics,
     Probe,
     Propagation,
     Reloader,
+    RenewalInfos,
     Reporter,
     Revoker,
     Shelf,
+    TimeSources,
     Zone,
 )
 from certwarden.store.certificates import CertificateStore
@@ -51,9 +61,11 @@ class Warden:
         self.reporter = reporter
         self.certificates = CertificateStore(state, reporter=reporter, read_only=is_read_only)
         self.attempts = self.journal = self.revocations = self.deploys = self.history = ledger
+        self.limits, self.suggestions, self.watch = ledger.limits, ledger.suggestions, ledger.watch
         self.locks = FileLocks(state, reporter, purpose)
         self._ledger = ledger
         self._issuers: dict[str, AcmeIssuer] = {}
+        self._lock = threading.RLock()  # several orders ask for the same neighbour at once
 
     def close(self) -> None:
         """Lets go of what is open."""
@@ -61,33 +73,102 @@ class Warden:
             issuer.close()
         self._ledger.close()
 
+    # ── what decides ──────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What of the configuration decides about the steps of a pass."""
+        acme = self._config.acme
+        return Policy(
+            limited=frozenset(each.directory_url for each in self._acmes if each.limits),
+            staging_url=acme.staging_directory_url,
+            maintenance=self._config.daemon.maintenance_window,
+            zone=self.clock.now().astimezone().tzinfo or UTC,
+            fallback_profiles={each.directory_url: each.profile for each in acme.fallbacks},
+        )
+
+    @cached_property
+    def time_sources(self) -> TimeSources:
+        """Who can tell whether the clock is right; nobody is asked where it is always trusted."""
+        if self._config.clock.trust == "always":
+            return AlwaysTrusted()
+        acme = self._config.acme
+        urls = ((acme.directory_url, acme.ca_bundle), (self._config.cloudflare.base_url, None))
+        return SystemTimeSources(self.clock, urls)
+
+    def setup(self, certificate: str | None) -> str:
+        """A digest of what of ours an attempt depends on; of the API token alone without a name."""
+        digest = hashlib.sha256(self._token.reveal())
+        if certificate is not None:
+            values = effective(self._config)
+            spec = next(each for each in self._config.certificates if each.name == certificate)
+            ours = [values["acme"], values["cloudflare"], values["dns"]]
+            ours += [spec.domains, spec.key_type, spec.profile]
+            digest.update(json.dumps(ours, sort_keys=True).encode())
+            for each in self._acmes:
+                if each.external_account is not None:
+                    digest.update(read_secret(each.external_account.hmac_key_file).reveal())
+        return digest.hexdigest()
+
+    # ── whom a person is reached by ───────────────────────────────────────────────────────────────
+
+    def messenger(self) -> Messenger | None:
+        """Messages and the heartbeat, where they are configured."""
+        from certwarden.notify import AppriseMessenger
+
+        notify = self._config.notify
+        if notify.urls_file is None and notify.heartbeat_url_file is None:
+            return None
+        return AppriseMessenger(
+            read_secret(notify.urls_file) if notify.urls_file else None,
+            read_secret(notify.heartbeat_url_file) if notify.heartbeat_url_file else None,
+        )
+
+    def metrics(self) -> Metrics | None:
+        """The file for a monitoring system, where it is configured."""
+        from certwarden.metrics import MetricsFile
+
+        return MetricsFile(self._config.metrics.file) if self._config.metrics.file else None
+
     # ── the CA and the DNS provider: heavy, so made only where an order is placed ─────────────────
 
-    def issuer(self) -> Issuer:
-        """The conversation with the configured directory."""
-        return self._issuer(self._config.acme.directory_url)
+    def issuer(self, directory_url: str) -> Issuer:
+        """The conversation with a configured directory."""
+        with self._lock:
+            if directory_url not in self._issuers:
+                self._issuers[directory_url] = self._make_issuer(directory_url)
+            return self._issuers[directory_url]
 
     def staging_issuer(self) -> Issuer | None:
         """The same with the staging directory, where there is one."""
         url = self._config.acme.staging_directory_url
-        return None if url is None else self._issuer(url)
+        return None if url is None else self.issuer(url)
+
+    def renewal_infos(self) -> RenewalInfos:
+        """The CAs' own word on when to renew."""
+        with self._lock:
+            return self._renewal_infos
+
+    def caa_records(self) -> CaaRecords:
+        """CAA records as the world sees them."""
+        with self._lock:
+            return self._caa_records
 
     def revoker(self) -> Revoker:
         """Revocation, at whichever directory a certificate came from."""
         from certwarden.issuer.revoker import AcmeRevoker
 
-        acme = self._config.acme
-        urls = [url for url in (acme.directory_url, acme.staging_directory_url) if url]
-        bundles = dict.fromkeys(urls, acme.ca_bundle) if acme.ca_bundle else {}
-        return AcmeRevoker(accounts=self._accounts, clock=self.clock, ca_bundles=bundles)
+        return AcmeRevoker(accounts=self._accounts, clock=self.clock, ca_bundles=self._bundles)
 
     def zone(self) -> Zone:
-        """TXT records at Cloudflare, with the token as it is now."""
-        return self._zone
+        """TXT records at Cloudflare, with the token as it was when the pass began."""
+        with self._lock:
+            return self._zone
 
     def propagation(self) -> Propagation:
         """The look whether records are to be seen."""
-        return self._propagation
+        with self._lock:
+            return self._propagation
 
     # ── targets ───────────────────────────────────────────────────────────────────────────────────
 
@@ -119,15 +200,50 @@ class Warden:
         return AccountStore(self._config.state_directory)
 
     @cached_property
+    def _acmes(self) -> tuple[AcmeConfig, ...]:
+        """The first CA, then those for when it has long failed."""
+        return (self._config.acme, *self._config.acme.fallbacks)
+
+    @cached_property
+    def _bundles(self) -> dict[str, Path]:
+        """Whom to trust for a directory's own TLS, where that is not up to the system."""
+        return {
+            url: acme.ca_bundle
+            for acme in self._acmes
+            for url in (acme.directory_url, acme.staging_directory_url)
+            if url is not None and acme.ca_bundle is not None
+        }
+
+    @cached_property
+    def _token(self) -> Secret:
+        return read_secret(self._config.cloudflare.api_token_file)
+
+    @cached_property
+    def _renewal_infos(self) -> RenewalInfos:
+        from certwarden.issuer.renewal_info import AcmeRenewalInfos
+
+        return AcmeRenewalInfos(clock=self.clock, ca_bundles=self._bundles)
+
+    @cached_property
+    def _caa_records(self) -> CaaRecords:
+        from certwarden.zone.caa import DnsCaaRecords
+
+        dns = self._config.dns
+        return DnsCaaRecords(clock=self.clock, nameservers=dns.nameservers, doh=dns.doh)
+
+    @cached_property
     def _zone(self) -> Zone:
+        from certwarden.zone.batching import BatchingZone
         from certwarden.zone.cloudflare import CloudflareZone
 
         cloudflare = self._config.cloudflare
-        return CloudflareZone(
-            read_secret(cloudflare.api_token_file),
-            base_url=cloudflare.base_url,
-            zone_ids=cloudflare.zone_ids,
-            clock=self.clock,
+        return BatchingZone(
+            CloudflareZone(
+                self._token,
+                base_url=cloudflare.base_url,
+                zone_ids=cloudflare.zone_ids,
+                clock=self.clock,
+            )
         )
 
     @cached_property
@@ -143,16 +259,15 @@ class Warden:
             doh=dns.doh,
         )
 
-    def _issuer(self, directory_url: str) -> Issuer:
-        if directory_url not in self._issuers:
-            self._issuers[directory_url] = self._make_issuer(directory_url)
-        return self._issuers[directory_url]
-
     def _make_issuer(self, directory_url: str) -> "AcmeIssuer":
         from certwarden.issuer.account import ExternalAccount
         from certwarden.issuer.issuer import AcmeIssuer
 
-        acme = self._config.acme
+        acme = next(
+            each
+            for each in self._acmes
+            if directory_url in (each.directory_url, each.staging_directory_url)
+        )
         external = acme.external_account
         return AcmeIssuer(
             directory_url,

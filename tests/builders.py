@@ -22,6 +22,7 @@ from certwarden.model import (
     Address,
     Attempt,
     AttemptOutcome,
+    Cause,
     CertificateSpec,
     Chains,
     DeployOutcome,
@@ -34,6 +35,8 @@ from certwarden.model import (
     Pair,
     Place,
     Reload,
+    RenewalInfo,
+    RenewalWindow,
     Secret,
     Stored,
     TargetSpec,
@@ -75,9 +78,14 @@ class Issuer:
             )
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_authority_key_id(self.key_pem), critical=False)
         )
         leaf = builder.sign(load_key(self.key_pem), SHA256())
         return leaf.public_bytes(Encoding.PEM) + self.intermediate.public_bytes(Encoding.PEM)
+
+
+def _authority_key_id(key_pem: Secret) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(load_key(key_pem).public_key())
 
 
 @cache
@@ -167,6 +175,7 @@ def a_stored(
     obtained_at: datetime = NOW,
     profile: str | None = None,
     directory_url: str = DIRECTORY,
+    account_url: str = "",
     issuer: Issuer | None = None,
 ) -> Stored:
     """A version in the store, obtained at that instant."""
@@ -179,6 +188,7 @@ def a_stored(
         profile=profile,
         directory_url=directory_url,
         obtained_at=obtained_at,
+        account_url=account_url,
     )
 
 
@@ -190,6 +200,7 @@ def a_draft(
     profile: str | None = None,
     directory_url: str = DIRECTORY,
     order_url: str = "",
+    account_url: str = "",
     created_at: datetime = NOW,
 ) -> Draft:
     """An order on its way, with a fresh key."""
@@ -202,6 +213,7 @@ def a_draft(
         key_pem=a_key(key_type),
         order_url=order_url,
         created_at=created_at,
+        account_url=account_url,
     )
 
 
@@ -264,9 +276,18 @@ def a_certificate_spec(
     profile: str | None = None,
     directory_url: str = DIRECTORY,
     targets: Sequence[TargetSpec] = (),
+    fallback_urls: Sequence[str] = (),
 ) -> CertificateSpec:
     """A certificate for apex and wildcard, in use nowhere unless said otherwise."""
-    return CertificateSpec(name, tuple(domains), key_type, profile, directory_url, tuple(targets))
+    return CertificateSpec(
+        name,
+        tuple(domains),
+        key_type,
+        profile,
+        directory_url,
+        tuple(targets),
+        tuple(fallback_urls),
+    )
 
 
 # ── what was seen and written down ────────────────────────────────────────────────────────────────
@@ -285,6 +306,10 @@ def an_attempt(
     begun_at: datetime = NOW,
     directory_url: str = DIRECTORY,
     error: Error | None = None,
+    cause: Cause | None = None,
+    setup: str = "",
+    evidence: str = "",
+    looked_at: datetime | None = None,
 ) -> Attempt:
     """An attempt that took a second and failed, unless said otherwise."""
     shown = error or Error("the CA could not be reached", "check the network")
@@ -299,8 +324,11 @@ def an_attempt(
         ended_at=None if outcome is AttemptOutcome.BEGUN else begun_at + timedelta(seconds=1),
         what=shown.what if failed else "",
         hint=shown.hint if failed else "",
-        permanent=shown.permanent if failed else False,
+        cause=cause if failed else None,
         retry_after=shown.retry_after if failed else None,
+        setup=setup,
+        evidence=evidence,
+        looked_at=looked_at,
     )
 
 
@@ -314,11 +342,35 @@ def a_deploy_record(
     served_before: str | None = None,
     what: str = "",
     hint: str = "",
+    number: int = 1,
 ) -> DeployRecord:
-    """A deploy that ended well, unless said otherwise."""
+    """A deploy that took a second and ended well, unless said otherwise."""
     return DeployRecord(
-        1, target, fingerprint, begun_at, was_active, served_before, outcome, what, hint
+        id=number,
+        target=target,
+        fingerprint=fingerprint,
+        begun_at=begun_at,
+        was_active=was_active,
+        served_before=served_before,
+        outcome=outcome,
+        what=what,
+        hint=hint,
+        ended_at=None if outcome is DeployOutcome.BEGUN else begun_at + timedelta(seconds=1),
     )
+
+
+def a_renewal_info(
+    fingerprint: str = "00" * 32,
+    *,
+    start: datetime = NOW + timedelta(days=60),
+    end: datetime = NOW + timedelta(days=62),
+    explanation_url: str = "",
+    asked_at: datetime = NOW,
+    ask_again_at: datetime = NOW + timedelta(hours=6),
+) -> RenewalInfo:
+    """A CA's suggestion, two days wide."""
+    window = RenewalWindow(start, end, explanation_url)
+    return RenewalInfo(fingerprint, window, asked_at, ask_again_at)
 
 
 def an_event(

@@ -4,11 +4,26 @@ Each fake stands in a module of its own beside this one and is held to the real 
 promises by the contract tests.
 """
 
+from collections.abc import Sequence
+
 from certwarden.errors import Error
-from certwarden.model import CertificateSpec, Pair, RevocationReason, TargetSpec
-from certwarden.ports import Issuer, Probe, Propagation, Reloader, Shelf, Zone
+from certwarden.model import CertificateSpec, Pair, Policy, RevocationReason, TargetSpec
+from certwarden.ports import (
+    CaaRecords,
+    Issuer,
+    Messenger,
+    Metrics,
+    Probe,
+    Propagation,
+    Reloader,
+    Shelf,
+    Zone,
+)
+from tests.fakes_issuer import FakeRenewalInfos
 from tests.fakes_store import FakeCertificates, FakeClock, FakeLedger, FakeLocks, RecordingReporter
 from tests.fakes_targets import FakeProbe, FakeReloader, FakeShelf
+from tests.fakes_watch import FakeTimeSources
+from tests.fakes_zone import FakeCaaRecords
 
 
 class FakeRevoker:
@@ -34,8 +49,22 @@ class FakeTarget:
         self.probe = FakeProbe(self.program)
 
 
+class FakeMetrics:
+    """Remembers what was written last."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text = text
+
+
 class FakeWorld:
-    """`ports.Neighbours`; a test reaches every fake as an attribute."""
+    """`ports.Neighbours`; a test reaches every fake as an attribute.
+
+    `fallbacks` are further CAs, which answer at their own directory URLs; `setups` what the digest
+    of a certificate's configuration is, where it is not "".
+    """
 
     def __init__(
         self,
@@ -44,6 +73,10 @@ class FakeWorld:
         staging: Issuer | None = None,
         zone: Zone | None = None,
         propagation: Propagation | None = None,
+        fallbacks: Sequence[Issuer] = (),
+        policy: Policy | None = None,
+        caa: CaaRecords | None = None,
+        messenger: Messenger | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.reporter = RecordingReporter()
@@ -51,15 +84,42 @@ class FakeWorld:
         self.ledger = FakeLedger()
         self.attempts = self.journal = self.revocations = self.ledger
         self.deploys = self.history = self.ledger
+        self.limits, self.suggestions = self.ledger.limits, self.ledger.suggestions
+        self.watch = self.ledger.watch
+        self.time_sources = FakeTimeSources()
+        self.policy = policy or Policy()
+        self.infos = FakeRenewalInfos()
+        self.setups: dict[str | None, str] = {}
+        self.metric = FakeMetrics()
         self.locks = FakeLocks()
         self.revokers = FakeRevoker()
         self.targets = {t.name: FakeTarget(t) for spec in specs for t in spec.targets}
         self._issuer, self._staging, self._zone = issuer, staging, zone
         self._propagation = propagation
+        self._fallbacks = {each.directory_url: each for each in fallbacks}
+        self._caa = caa or FakeCaaRecords()
+        self._messenger = messenger
 
-    def issuer(self) -> Issuer:
-        assert self._issuer is not None, "this pass was not to speak to the CA"
-        return self._issuer
+    def setup(self, certificate: str | None) -> str:
+        return self.setups.get(certificate, "")
+
+    def issuer(self, directory_url: str) -> Issuer:
+        issuer = self._fallbacks.get(directory_url, self._issuer)
+        assert issuer is not None, "this pass was not to speak to the CA"
+        assert issuer.directory_url == directory_url
+        return issuer
+
+    def renewal_infos(self) -> FakeRenewalInfos:
+        return self.infos
+
+    def caa_records(self) -> CaaRecords:
+        return self._caa
+
+    def messenger(self) -> Messenger | None:
+        return self._messenger
+
+    def metrics(self) -> Metrics | None:
+        return self.metric
 
     def staging_issuer(self) -> Issuer | None:
         return self._staging

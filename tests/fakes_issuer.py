@@ -1,23 +1,37 @@
-"""An in-memory CA behind the ports Issuer and Revoker; `tests/contract/test_issuer.py` proves it.
+"""An in-memory CA behind the ports Issuer, Revoker and RenewalInfos, proved by the contract tests.
 
 It issues real certificates under a throw-away root. Orders, calls and revocations are plain
 attributes, so that a test can look at them; `fail` makes a call go wrong, before or after its work.
+Orders may be under way in many threads at once.
 """
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
 from cryptography import x509
 
 from certwarden.errors import Error, IssuerError
-from certwarden.model import Chains, Challenge, Order, OrderStatus, Pair, RevocationReason
+from certwarden.model import (
+    Chains,
+    Challenge,
+    Order,
+    OrderStatus,
+    Pair,
+    RenewalAnswer,
+    RevocationReason,
+)
 from certwarden.ports import Clock, Issuer
 from tests.builders import DIRECTORY, an_issuer
 
-Method = Literal["place", "open", "validate", "finalize", "revoke"]
+Method = Literal["account_url", "place", "open", "validate", "finalize", "deactivate", "revoke"]
+
+NO_ARI = RenewalAnswer(None, timedelta(days=1))
+_AUTHORIZATION = "/authorization/"
 
 
 @dataclass
@@ -29,6 +43,7 @@ class FakeOrder:
     profile: str | None
     status: OrderStatus
     to_validate: tuple[str, ...]
+    replaces: str | None = None
     chains: Chains | None = None
 
 
@@ -43,7 +58,10 @@ class FakeIssuer:
     """One CA with all its orders; a restarted program just goes on with the same one.
 
     `sees` says whether a TXT record (name, value) is to be seen when the CA looks; by default all
-    are. `reuses` lists names whose authorization is valid already. `profiles` are what it offers.
+    are. `reuses` lists names whose authorization is valid already, until it is deactivated; with
+    `reuses_validated` each that is validated joins them. `profiles` are what it offers. Without
+    `offers_ari` it is never told what an order replaces; with `refuses_replaces` it objects to
+    that, so that the order is placed without.
     """
 
     clock: Clock
@@ -52,10 +70,15 @@ class FakeIssuer:
     profiles: tuple[str, ...] = ("classic", "shortlived")
     sees: Callable[[str, str], bool] = lambda _name, _value: True
     reuses: set[str] = field(default_factory=set)
+    reuses_validated: bool = False
+    offers_ari: bool = True
+    refuses_replaces: bool = False
     orders: dict[str, FakeOrder] = field(default_factory=dict)
     revoked: dict[str, RevocationReason] = field(default_factory=dict)  # serial to reason
     calls: Counter[str] = field(default_factory=Counter)
+    deactivated: list[str] = field(default_factory=list)  # URLs of authorizations
     _failures: dict[str, list[_Failure]] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def fail(self, method: Method, error: Error, *, times: int = 1, after: bool = False) -> None:
         """The next calls of the method raise; `after`: when their work is done at the CA."""
@@ -67,65 +90,83 @@ class FakeIssuer:
 
     # ── the port Issuer ───────────────────────────────────────────────────────────────────────────
 
-    def place(self, domains: Sequence[str], profile: str | None) -> str:
-        failure = self._begin("place")
-        order = self._place(domains, profile)
-        self._end(failure)
-        return order.url
+    def account_url(self) -> str:
+        with self._calling("account_url"):
+            return f"{self.directory_url}/account/1"
+
+    def place(
+        self, domains: Sequence[str], profile: str | None, replaces: str | None = None
+    ) -> str:
+        with self._calling("place"):
+            told = replaces if self.offers_ari and not self.refuses_replaces else None
+            return self._place(domains, profile, told).url
 
     def open(self, domains: Sequence[str], order_url: str) -> Order:
-        failure = self._begin("open")
-        order = self._pick_up(order_url, domains)
-        self._end(failure)
-        return self._shown(order)
+        with self._calling("open"):
+            return _shown(self._pick_up(order_url, domains))
 
     def validate(self, order: Order) -> Order:
-        failure = self._begin("validate")
-        known = self._known(order.url)
         unseen = [
             each for each in order.challenges if not self.sees(each.record_name, each.record_value)
         ]
-        if known.status is OrderStatus.PENDING:
-            known.status = OrderStatus.INVALID if unseen else OrderStatus.READY
-        self._end(failure)
-        if unseen:
-            names = ", ".join(f"{each.identifier} (no TXT record)" for each in unseen)
-            raise IssuerError(f"the CA did not validate {names}", "look at it", problem="dns")
-        return self._shown(known)
+        with self._calling("validate"):
+            known = self._known(order.url)
+            if known.status is OrderStatus.PENDING:
+                known.status = OrderStatus.INVALID if unseen else OrderStatus.READY
+            if unseen:
+                names = ", ".join(f"{each.identifier} (no TXT record)" for each in unseen)
+                raise IssuerError(
+                    f"the CA did not validate {names}",
+                    "look at it",
+                    problem="dns",
+                    failed_names=tuple(dict.fromkeys(each.identifier for each in unseen)),
+                )
+            if self.reuses_validated:
+                self.reuses.update(known.domains)
+            return replace(order, status=known.status, challenges=())
 
     def finalize(self, order: Order, csr_pem: bytes) -> Chains:
-        failure = self._begin("finalize")
-        known = self._known(order.url)
-        if known.status not in (OrderStatus.READY, OrderStatus.VALID):
-            raise IssuerError("the order is not ready", "run it again", problem="orderNotReady")
-        if known.chains is None:
-            known.chains = self._issue(csr_pem)
-            known.status = OrderStatus.VALID
-        self._end(failure)
-        return known.chains
+        with self._calling("finalize"):
+            known = self._known(order.url)
+            if known.status not in (OrderStatus.READY, OrderStatus.VALID):
+                raise IssuerError("the order is not ready", "run it again", problem="orderNotReady")
+            if known.chains is None:
+                known.chains = self._issue(csr_pem)
+                known.status = OrderStatus.VALID
+            return known.chains
+
+    def deactivate(self, order: Order) -> None:
+        with self._calling("deactivate"):
+            for url in order.reused:
+                self.deactivated.append(url)
+                self.reuses.discard(url.partition(_AUTHORIZATION)[2])
+            if order.reused and order.url in self.orders:
+                self.orders[order.url].status = OrderStatus.INVALID
 
     # ── the port Revoker ──────────────────────────────────────────────────────────────────────────
 
     def revoke(self, directory_url: str, pair: Pair, reason: RevocationReason) -> None:  # noqa: ARG002 - the port's
-        failure = self._begin("revoke")
-        self.revoked.setdefault(pair.certificate.serial, reason)
-        self._end(failure)
+        with self._calling("revoke"):
+            self.revoked.setdefault(pair.certificate.serial, reason)
 
     # ── the CA behind them ────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, method: Method) -> _Failure | None:
-        self.calls[method] += 1
-        scripted = self._failures.get(method)
-        failure = scripted.pop(0) if scripted else None
-        if failure is not None and not failure.after:
-            raise failure.error
-        return failure
+    @contextmanager
+    def _calling(self, method: Method) -> Iterator[None]:
+        """One call at a time; it fails as was arranged, before its work or when it is done."""
+        with self._lock:
+            self.calls[method] += 1
+            scripted = self._failures.get(method)
+            failure = scripted.pop(0) if scripted else None
+            if failure is not None and not failure.after:
+                raise failure.error
+            yield
+            if failure is not None:
+                raise failure.error
 
-    def _end(self, failure: _Failure | None) -> None:
-        if failure is not None:
-            raise failure.error
-
-    def _place(self, domains: Sequence[str], profile: str | None) -> FakeOrder:
+    def _place(
+        self, domains: Sequence[str], profile: str | None, replaces: str | None
+    ) -> FakeOrder:
         if profile is not None and profile not in self.profiles:
             raise IssuerError(
                 f"the CA has no profile {profile}, only {', '.join(self.profiles)}",
@@ -137,7 +178,7 @@ class FakeIssuer:
         names = tuple(domain.lower() for domain in domains)
         left = tuple(name for name in names if name not in self.reuses)
         status = OrderStatus.PENDING if left else OrderStatus.READY
-        self.orders[url] = FakeOrder(url, names, profile, status, left)
+        self.orders[url] = FakeOrder(url, names, profile, status, left, replaces)
         return self.orders[url]
 
     def _pick_up(self, url: str, domains: Sequence[str]) -> FakeOrder:
@@ -153,12 +194,6 @@ class FakeIssuer:
             raise IssuerError("there is no such order", "run it again", status=404)
         return self.orders[url]
 
-    def _shown(self, order: FakeOrder) -> Order:
-        if order.status is not OrderStatus.PENDING:
-            return Order(order.url, order.status)
-        challenges = tuple(_challenge(order.url, name) for name in order.to_validate)
-        return Order(order.url, order.status, challenges)
-
     def _issue(self, csr_pem: bytes) -> Chains:
         csr = x509.load_pem_x509_csr(csr_pem)
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -167,9 +202,42 @@ class FakeIssuer:
         return Chains(an_issuer().sign(csr.public_key(), domains, start, start + self.lifetime))
 
 
+@dataclass
+class FakeRenewalInfos:
+    """What CAs say about renewals: `answers` by certificate id, else `default`; `error` is raised.
+
+    `asked` are the questions so far, as (directory URL, certificate id).
+    """
+
+    default: RenewalAnswer = NO_ARI
+    answers: dict[str, RenewalAnswer] = field(default_factory=dict)
+    error: Error | None = None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def ask(self, directory_url: str, certificate_id: str) -> RenewalAnswer:
+        self.asked.append((directory_url, certificate_id))
+        if self.error is not None:
+            raise self.error
+        return self.answers.get(certificate_id, self.default)
+
+
 def ordered(issuer: Issuer, domains: Sequence[str], profile: str | None = None) -> Order:
     """A new order, placed and opened."""
     return issuer.open(domains, issuer.place(domains, profile))
+
+
+def _shown(order: FakeOrder) -> Order:
+    to_validate = order.to_validate if order.status is OrderStatus.PENDING else ()
+    return Order(
+        order.url,
+        order.status,
+        tuple(_challenge(order.url, name) for name in to_validate),
+        tuple(_authorization(order.url, name) for name in order.domains if name not in to_validate),
+    )
+
+
+def _authorization(order_url: str, name: str) -> str:
+    return f"{order_url}{_AUTHORIZATION}{name}"
 
 
 def _challenge(order_url: str, name: str) -> Challenge:
@@ -178,7 +246,7 @@ def _challenge(order_url: str, name: str) -> Challenge:
     return Challenge(
         identifier=identifier,
         url=f"{order_url}/challenge/{name}",
-        authorization_url=f"{order_url}/authorization/{name}",
+        authorization_url=_authorization(order_url, name),
         record_name=f"_acme-challenge.{identifier}",
         record_value=value,
     )

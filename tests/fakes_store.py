@@ -1,25 +1,33 @@
 """In-memory stand-ins for clock, reporter and store; `tests/contract/` runs them beside the real.
 
 Each shows what it holds as plain attributes, so that a test can arrange and look at it directly.
+They are safe for threads, as orders run side by side.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
+from certwarden import model
 from certwarden.errors import Busy, Error
 from certwarden.model import (
     Account,
     Attempt,
     AttemptOutcome,
+    Cause,
     Chains,
     DeployOutcome,
     DeployRecord,
     Draft,
     Event,
     PendingRevocation,
+    RenewalInfo,
+    Spent,
     Stored,
+    TokenCheck,
     TxtRecord,
 )
 from certwarden.pki.certificate import check_ordered, read_pair
@@ -34,6 +42,8 @@ class FakeClock:
         self.instant = instant
         self.elapsed = 1000.0
         self.sleeps: list[float] = []
+        self.is_interrupted = False
+        self._lock = threading.Lock()
 
     def now(self) -> datetime:
         return self.instant
@@ -42,13 +52,19 @@ class FakeClock:
         return self.elapsed
 
     def sleep(self, seconds: float) -> None:
+        if self.is_interrupted:
+            raise KeyboardInterrupt
         self.sleeps.append(seconds)
         self.advance(timedelta(seconds=max(0.0, seconds)))
 
+    def interrupt(self) -> None:
+        self.is_interrupted = True
+
     def advance(self, duration: timedelta) -> None:
         """Lets time go by on both clocks."""
-        self.instant += duration
-        self.elapsed += duration.total_seconds()
+        with self._lock:
+            self.instant += duration
+            self.elapsed += duration.total_seconds()
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,7 @@ class FakeCertificates:
             profile=draft.profile,
             directory_url=draft.directory_url,
             obtained_at=now,
+            account_url=draft.account_url,
         )
         versions.append(stored)
         self.drafts.pop(draft.name, None)
@@ -158,8 +175,99 @@ class FakeAccounts:
         self.saved.append(account)
 
 
+class FakeSpending:
+    """The port Limits in memory."""
+
+    def __init__(self) -> None:
+        self.authorizations: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self.issuances: dict[str, tuple[str, frozenset[str], datetime]] = {}
+        self._lock = threading.RLock()
+
+    def authorizing(
+        self, directory_url: str, order_url: str, names: Sequence[str], at: datetime
+    ) -> None:
+        with self._lock:
+            for name in _identifiers(names):
+                self.authorizations.pop((order_url, name), None)
+                self.authorizations[order_url, name] = (directory_url, at)
+
+    def authorized(self, order_url: str, failed: Sequence[str]) -> None:
+        with self._lock:
+            for order, name in list(self.authorizations):
+                if order == order_url and name not in _identifiers(failed):
+                    del self.authorizations[order, name]
+
+    def issuing(
+        self, directory_url: str, order_url: str, domains: Sequence[str], at: datetime
+    ) -> None:
+        with self._lock:
+            self.issuances.pop(order_url, None)
+            self.issuances[order_url] = (directory_url, _set_of(domains), at)
+
+    def spent(self, directory_url: str, domains: Sequence[str]) -> Spent:
+        with self._lock:
+            failed: dict[str, tuple[datetime, ...]] = {}
+            for (_, name), (directory, at) in self.authorizations.items():
+                if directory == directory_url and name in _identifiers(domains):
+                    failed[name] = (at, *failed.get(name, ()))
+            issuances = [
+                at
+                for directory, names, at in self.issuances.values()
+                if (directory, names) == (directory_url, _set_of(domains))
+            ]
+            return Spent(failed, tuple(reversed(issuances)))
+
+
+class FakeSuggestions:
+    """The port Suggestions in memory."""
+
+    def __init__(self) -> None:
+        self.infos: dict[str, RenewalInfo] = {}
+
+    def renewal_info(self, fingerprint: str) -> RenewalInfo | None:
+        return self.infos.get(fingerprint)
+
+    def save_renewal_info(self, info: RenewalInfo) -> None:
+        self.infos[info.fingerprint] = info
+
+
+class FakeWatch:
+    """The port Watch in memory."""
+
+    def __init__(self) -> None:
+        self.clock_floor: datetime | None = None
+        self.check: TokenCheck | None = None
+        self.matters: dict[str, model.Told] = {}
+        self._lock = threading.RLock()
+
+    def floor(self) -> datetime | None:
+        return self.clock_floor
+
+    def set_floor(self, at: datetime) -> None:
+        self.clock_floor = at
+
+    def token_check(self) -> TokenCheck | None:
+        return self.check
+
+    def save_token_check(self, check: TokenCheck) -> None:
+        self.check = check
+
+    def told(self) -> tuple[model.Told, ...]:
+        with self._lock:
+            return tuple(self.matters.values())
+
+    def tell(self, matter: model.Told) -> None:
+        with self._lock:
+            self.matters.pop(matter.key, None)
+            self.matters[matter.key] = matter
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self.matters.pop(key, None)
+
+
 class FakeLedger:
-    """Attempts, TxtJournal, Revocations, Deploys and History in memory."""
+    """Attempts, TxtJournal, Revocations, Deploys and History in memory, and the books beside."""
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
@@ -167,73 +275,104 @@ class FakeLedger:
         self.journal: list[TxtRecord] = []
         self.revocations: dict[tuple[str, str], PendingRevocation] = {}
         self.history: list[Event] = []
+        self.limits = FakeSpending()
+        self.suggestions = FakeSuggestions()
+        self.watch = FakeWatch()
+        self._lock = threading.RLock()
 
     def begin_attempt(
-        self, certificate: str, directory_url: str, domains: Sequence[str], at: datetime
+        self,
+        certificate: str,
+        directory_url: str,
+        domains: Sequence[str],
+        at: datetime,
+        setup: str = "",
     ) -> int:
-        number = len(self.attempts) + 1
-        self.attempts.append(
-            Attempt(number, certificate, directory_url, tuple(domains), at, AttemptOutcome.BEGUN)
-        )
-        return number
-
-    def end_attempt(self, attempt: int, at: datetime, error: Error | None) -> None:
-        begun = self.attempts[attempt - 1]
-        self.attempts[attempt - 1] = (
-            replace(begun, outcome=AttemptOutcome.OBTAINED, ended_at=at)
-            if error is None
-            else replace(
-                begun,
-                outcome=AttemptOutcome.FAILED,
-                ended_at=at,
-                what=error.what,
-                hint=error.hint,
-                permanent=error.permanent,
-                retry_after=error.retry_after,
+        with self._lock:
+            number = len(self.attempts) + 1
+            self.attempts.append(
+                Attempt(
+                    id=number,
+                    certificate=certificate,
+                    directory_url=directory_url,
+                    domains=tuple(domains),
+                    begun_at=at,
+                    outcome=AttemptOutcome.BEGUN,
+                    setup=setup,
+                )
             )
-        )
+            return number
+
+    def move_attempt(self, attempt: int, directory_url: str) -> None:
+        with self._lock:
+            begun = self.attempts[attempt - 1]
+            self.attempts[attempt - 1] = replace(begun, directory_url=directory_url)
+
+    def end_attempt(
+        self,
+        attempt: int,
+        at: datetime,
+        error: Error | None,
+        cause: Cause | None = None,
+        evidence: str = "",
+    ) -> None:
+        with self._lock:
+            self.attempts[attempt - 1] = replace(
+                self.attempts[attempt - 1],
+                outcome=AttemptOutcome.FAILED if error else AttemptOutcome.OBTAINED,
+                ended_at=at,
+                what=error.what if error else "",
+                hint=error.hint if error else "",
+                cause=cause,
+                retry_after=error.retry_after if error else None,
+                evidence=evidence,
+                looked_at=at if cause else None,
+            )
+
+    def note_look(self, attempt: int, at: datetime) -> None:
+        with self._lock:
+            self.attempts[attempt - 1] = replace(self.attempts[attempt - 1], looked_at=at)
 
     def failures(self, certificate: str) -> tuple[Attempt, ...]:
-        failures: list[Attempt] = []
-        for attempt in reversed(self.attempts):
-            if attempt.certificate != certificate:
-                continue
-            if attempt.outcome is AttemptOutcome.OBTAINED:
-                break
-            if attempt.outcome is AttemptOutcome.FAILED:
-                failures.append(attempt)
-        return tuple(failures)
+        with self._lock:
+            mine = [each for each in reversed(self.attempts) if each.certificate == certificate]
+        return tuple(takewhile(lambda each: each.outcome is not AttemptOutcome.OBTAINED, mine))
 
     def instance(self) -> str:
         return "0a1b2c3d"
 
     def intend(self, records: Sequence[TxtRecord], at: datetime) -> None:  # noqa: ARG002  the port's
-        for record in records:
-            self.journal = [each for each in self.journal if not _same(each, record)]
-            self.journal.append(record)
+        with self._lock:
+            for record in records:
+                self.journal = [each for each in self.journal if not _same(each, record)]
+                self.journal.append(record)
 
     def removed(self, records: Sequence[TxtRecord]) -> None:
-        self.journal = [
-            each for each in self.journal if not any(_same(each, record) for record in records)
-        ]
+        with self._lock:
+            self.journal = [
+                each for each in self.journal if not any(_same(each, record) for record in records)
+            ]
 
     def leftovers(self) -> tuple[TxtRecord, ...]:
         return tuple(self.journal)
 
     def request_revocation(self, revocation: PendingRevocation) -> None:
         key = (revocation.certificate, revocation.fingerprint)
-        first = self.revocations.get(key, revocation)
-        self.revocations[key] = replace(
-            revocation,
-            requested_at=first.requested_at,
-            is_revoked=first.is_revoked or revocation.is_revoked,
-        )
+        with self._lock:
+            first = self.revocations.get(key, revocation)
+            self.revocations[key] = replace(
+                revocation,
+                requested_at=first.requested_at,
+                is_revoked=first.is_revoked or revocation.is_revoked,
+            )
 
     def pending_revocations(self, certificate: str) -> tuple[PendingRevocation, ...]:
-        return tuple(r for r in self.revocations.values() if r.certificate == certificate)
+        with self._lock:
+            return tuple(r for r in self.revocations.values() if r.certificate == certificate)
 
     def settle_revocation(self, revocation: PendingRevocation) -> None:
-        self.revocations.pop((revocation.certificate, revocation.fingerprint), None)
+        with self._lock:
+            self.revocations.pop((revocation.certificate, revocation.fingerprint), None)
 
     def begin_deploy(
         self,
@@ -244,40 +383,54 @@ class FakeLedger:
         was_active: bool | None,
         served_before: str | None,
     ) -> int:
-        number = len(self.deploys) + 1
-        self.deploys.append(
-            DeployRecord(
-                number, target, fingerprint, at, was_active, served_before, DeployOutcome.BEGUN
+        with self._lock:
+            number = len(self.deploys) + 1
+            self.deploys.append(
+                DeployRecord(
+                    number, target, fingerprint, at, was_active, served_before, DeployOutcome.BEGUN
+                )
             )
-        )
-        return number
+            return number
 
     def end_deploy(
-        self,
-        deploy: int,
-        outcome: DeployOutcome,
-        at: datetime,  # noqa: ARG002  the port's; the record shows only the beginning
-        error: Error | None,
+        self, deploy: int, outcome: DeployOutcome, at: datetime, error: Error | None
     ) -> None:
-        self.deploys[deploy - 1] = replace(
-            self.deploys[deploy - 1],
-            outcome=outcome,
-            what=error.what if error else "",
-            hint=error.hint if error else "",
-        )
+        with self._lock:
+            self.deploys[deploy - 1] = replace(
+                self.deploys[deploy - 1],
+                outcome=outcome,
+                what=error.what if error else "",
+                hint=error.hint if error else "",
+                ended_at=at,
+            )
 
     def last_deploy(self, target: str) -> DeployRecord | None:
-        return next((each for each in reversed(self.deploys) if each.target == target), None)
+        with self._lock:
+            return next((each for each in reversed(self.deploys) if each.target == target), None)
+
+    def deploy_failures(self, target: str) -> tuple[DeployRecord, ...]:
+        with self._lock:
+            mine = [each for each in reversed(self.deploys) if each.target == target]
+        row = takewhile(
+            lambda each: (
+                each.fingerprint == mine[0].fingerprint
+                and each.outcome not in {DeployOutcome.IN_USE, DeployOutcome.INSTALLED}
+            ),
+            mine,
+        )
+        return tuple(each for each in row if each.outcome is DeployOutcome.FAILED)
 
     def record(self, event: Event) -> None:
-        self.history.append(event)
+        with self._lock:
+            self.history.append(event)
 
     def events(self, name: str | None, limit: int) -> tuple[Event, ...]:
-        wanted = [
-            event
-            for event in reversed(self.history)
-            if name is None or name in {event.certificate, event.target}
-        ]
+        with self._lock:
+            wanted = [
+                event
+                for event in reversed(self.history)
+                if name is None or name in {event.certificate, event.target}
+            ]
         return tuple(wanted[:limit])
 
 
@@ -288,6 +441,7 @@ class FakeLocks:
         self.busy = set(busy)
         self.held: set[str] = set()
         self.taken: list[str] = []  # every one ever taken, in order
+        self._lock = threading.Lock()
 
     @contextmanager
     def orders(self) -> Iterator[None]:
@@ -303,10 +457,11 @@ class FakeLocks:
     def _hold(self, name: str) -> Iterator[None]:
         if name in self.busy:
             raise Busy(f"{name} is held by process 1, renew", "try again when it has finished")
-        if name in self.held:
-            raise AssertionError(f"{name} is locked twice: for real this would wait for itself")
-        self.held.add(name)
-        self.taken.append(name)
+        with self._lock:
+            if name in self.held:
+                raise AssertionError(f"{name} is locked twice: for real this would wait for itself")
+            self.held.add(name)
+            self.taken.append(name)
         try:
             yield
         finally:
@@ -320,3 +475,11 @@ def _same(one: TxtRecord, other: TxtRecord) -> bool:
         other.value,
         other.comment,
     )
+
+
+def _identifiers(names: Sequence[str]) -> set[str]:
+    return {name.lower().removeprefix("*.") for name in names}
+
+
+def _set_of(domains: Sequence[str]) -> frozenset[str]:
+    return frozenset(domain.lower() for domain in domains)

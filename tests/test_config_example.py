@@ -71,8 +71,13 @@ ALTERNATIVES = tuple(_alternatives())
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the example takes for granted: secrets, a CA's certificate, a group."""
-    for name in ("cloudflare.token", "eab.key"):
-        (tmp_path / name).write_text("c2VjcmV0\n")
+    for name, secret in {
+        "cloudflare.token": "c2VjcmV0\n",
+        "eab.key": "c2VjcmV0\n",
+        "notify.urls": "# at night\nmailto://me:c2VjcmV0@example.org\n",
+        "heartbeat.url": "https://hc.example.org/c2VjcmV0\n",
+    }.items():
+        (tmp_path / name).write_text(secret)
         (tmp_path / name).chmod(0o400)
     (tmp_path / "acme-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     ours = grp.getgrgid(os.getgid())
@@ -103,12 +108,15 @@ def test_each_alternative_loads(
 
 
 def test_every_key_is_shown_and_no_other() -> None:
-    """The example and the loader know the same keys."""
+    """The example and the loader know the same keys; a fallback takes those of the first CA."""
     shown: set[str] = set()
     for text in ["\n".join(LINES), *(alternative.taken() for alternative in ALTERNATIVES)]:
         shown |= set(_key_paths(tomllib.loads(text)))
+    shown = {path.replace("acme.fallback.", "acme.") for path in shown}
     known = {f"{table}.{key}".lstrip(".") for table, keys in KEYS.items() for key in keys}
-    assert shown == known
+    assert shown == {path.replace("acme.fallback.", "acme.") for path in known}
+    assert KEYS["acme"] == (*KEYS["acme.fallback"], "fallback")
+    assert KEYS["acme.eab"] == KEYS["acme.fallback.eab"]
 
 
 def test_every_key_is_explained() -> None:
@@ -126,7 +134,7 @@ def test_every_key_is_explained() -> None:
 def test_commented_defaults_are_the_defaults(tmp_path: Path, environ: dict[str, str]) -> None:
     """Where the example shows a default as an alternative, taking it changes nothing."""
     before = effective(load(_written(tmp_path, "\n".join(LINES)), environ))
-    for key in ("staging_directory", "base_url", "doh", "mode", "probe_timeout"):
+    for key in ("staging_directory", "limits", "base_url", "doh", "mode", "probe_timeout"):
         (alternative,) = (each for each in ALTERNATIVES if each.lines[0].startswith(f"{key} = "))
         assert effective(load(_written(tmp_path, alternative.taken()), environ)) == before
 

@@ -115,7 +115,11 @@ def test_the_table_of_commands_is_the_parsers() -> None:
 
 def test_the_options_of_all_commands_are_documented() -> None:
     """What stands before the command is in the synopsis above the table."""
-    options = [act for act in parser()._actions if act.option_strings and act.dest != "help"]
+    options = [
+        each
+        for each in parser()._actions
+        if each.option_strings and each.dest != "help" and each.help != argparse.SUPPRESS
+    ]
     text = OPERATIONS.read_text()
     listed = " ".join(_option(act) for act in options if act.dest != "version")
     assert f"`certwarden {listed} COMMAND`" in text

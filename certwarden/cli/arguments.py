@@ -1,6 +1,7 @@
 """The whole command tree and its help; touches nothing, and imports nothing heavy."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ exit codes:
   3  attention needed (status)
   130  interrupted
 """
+DEFAULT_CONFIG = "/etc/certwarden/config.toml"
 REASONS = (
     "unspecified",
     "keyCompromise",
@@ -97,9 +99,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the configuration (default: $CERTWARDEN_CONFIG, else /etc/certwarden/config.toml)",
     )
+    # How the daemon hands down the text of the configuration that it has accepted.
+    top.add_argument("--config-text-fd", type=int, help=argparse.SUPPRESS)
     top.add_argument("--verbose", action="store_true", help="tell each phase of the work")
     top.add_argument("--quiet", action="store_true", help="on stderr, only warnings and errors")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", "the daemon: keep everything in order, in the foreground")
+    run.set_defaults(module="certwarden.cli.daemon")
 
     renew = _command(commands, "renew", "obtain what is due, deploy what is not in use, clean up")
     renew.add_argument("names", nargs="*", metavar="NAME", help="only these certificates")
@@ -147,8 +154,21 @@ def parser() -> argparse.ArgumentParser:
     _json(inspect)
 
     snippet = _command(commands, "snippet", "what to paste into the other program")
-    snippet.add_argument("program", choices=("node-red",), metavar="PROGRAM", help="node-red")
-    snippet.add_argument("target", nargs="?", metavar="TARGET", help="a configured target")
+    snippet.add_argument(
+        "program",
+        choices=("node-red", "polkit", "systemd"),
+        metavar="PROGRAM",
+        help="node-red (its settings.js), polkit (the rule) or systemd (the units' drop-in)",
+    )
+    snippet.add_argument("target", nargs="?", metavar="TARGET", help="a Node-RED target")
+
+    notify = _group(commands, "notify", "messages to a person")
+    _command(notify, "test", "send a message everywhere it is configured to").set_defaults(
+        module="certwarden.cli.notify"
+    )
+    failed = _command(notify, "unit-failed", "tell that a systemd unit has failed")
+    failed.set_defaults(module="certwarden.cli.notify", function="unit_failed")
+    failed.add_argument("unit", metavar="UNIT", help="such as certwarden.service")
 
     completion = _command(commands, "completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL")
@@ -174,6 +194,12 @@ def _group(
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def config_file(arguments: argparse.Namespace) -> "Path":
+    """The configuration that is meant."""
+    given: Path | None = arguments.config
+    return given or _path(os.environ.get("CERTWARDEN_CONFIG") or DEFAULT_CONFIG)
 
 
 def _positive(text: str) -> int:

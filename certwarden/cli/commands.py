@@ -5,14 +5,13 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certwarden.cli import render
+from certwarden.cli.arguments import config_file
 from certwarden.cli.console import Console
 from certwarden.cli.privilege import settle
-from certwarden.clock import SystemClock
-from certwarden.config import Config, effective, load
+from certwarden.config import MAX_CONFIG_BYTES, Config, effective, load
 from certwarden.errors import ConfigError, Error, UsageError
 from certwarden.model import CertificateSpec, Pair, RevocationReason, TargetSpec
 from certwarden.ports import Level
@@ -20,7 +19,6 @@ from certwarden.ports import Level
 if TYPE_CHECKING:
     from certwarden.wiring import Warden
 
-DEFAULT_CONFIG = Path("/etc/certwarden/config.toml")
 DONE, FAILED, ATTENTION = 0, 1, 3
 
 
@@ -28,26 +26,31 @@ def renew(arguments: Namespace) -> int:
     """One reconcile pass, or a rehearsal of it."""
     config = _config(arguments)
     specs = _chosen(config, arguments.names)
-    now = SystemClock().now()
     if arguments.dry_run:
         return _rehearse(arguments, config, specs)
-    from certwarden.lifecycle.reconcile import reconcile
+    from certwarden.lifecycle.reconcile import Wish, reconcile
 
+    wish = Wish(
+        force=[spec.name for spec in specs] if arguments.force else [],
+        named=arguments.names,
+        is_deploying=not arguments.no_deploy,
+        is_whole=not arguments.names,
+    )
     with _warden(arguments, config) as warden:
-        force = [spec.name for spec in specs] if arguments.force else []
-        result = reconcile(warden, specs, now, force=force, is_deploying=not arguments.no_deploy)
+        result = reconcile(warden, specs, wish)
     render.show_pass(result, is_json=arguments.json)
     return DONE if result.is_good else FAILED
 
 
 def deploy(arguments: Namespace) -> int:
     """Install, reload and verify again."""
-    from certwarden.lifecycle.reconcile import deploy_again
+    from certwarden.lifecycle.act import deploy_again
+    from certwarden.lifecycle.reconcile import PassResult
 
     config = _config(arguments)
     specs = _chosen(config, arguments.names)
     with _warden(arguments, config) as warden:
-        result = deploy_again(warden, specs)
+        result = PassResult(deploy_again(warden, specs))
     render.show_pass(result, is_json=arguments.json)
     return DONE if result.is_good else FAILED
 
@@ -55,19 +58,20 @@ def deploy(arguments: Namespace) -> int:
 def plan(arguments: Namespace) -> int:
     """What a pass would do now."""
     from certwarden.lifecycle.observe import observe
-    from certwarden.lifecycle.plan import plan as plan_steps
+    from certwarden.lifecycle.plan import agenda
 
     config = _config(arguments)
     with _warden(arguments, config, is_read_only=True) as warden:
         now = warden.clock.now()
         observed = observe(warden, config.certificates)
-        steps = plan_steps(observed, len(warden.journal.leftovers()), now)
+        steps = agenda(observed, len(warden.journal.leftovers()), now, warden.policy)
     render.show_plan(steps, observed, now, is_json=arguments.json)
     return FAILED if any(seen.trouble for seen in observed) else DONE
 
 
 def status(arguments: Namespace) -> int:
     """Every certificate as it is."""
+    from certwarden.lifecycle.judge import ClockJudge
     from certwarden.lifecycle.observe import observe
     from certwarden.lifecycle.status import needs_attention
 
@@ -75,8 +79,11 @@ def status(arguments: Namespace) -> int:
     with _warden(arguments, config, is_read_only=True) as warden:
         now = warden.clock.now()
         observed = observe(warden, config.certificates, is_probing=not arguments.offline)
-    render.show_status(observed, now, is_json=arguments.json)
-    return ATTENTION if any(needs_attention(seen, now) for seen in observed) else DONE
+        is_troubled = any(needs_attention(seen, now) for seen in observed)
+        verdict = ClockJudge(warden).assess(now, needs_date=is_troubled and not arguments.offline)
+    render.show_status(observed, verdict, warden.policy, now, is_json=arguments.json)
+    is_doubtful = verdict.is_asked and not verdict.is_trusted
+    return ATTENTION if is_troubled or is_doubtful else DONE
 
 
 def history(arguments: Namespace) -> int:
@@ -94,7 +101,7 @@ def history(arguments: Namespace) -> int:
 
 def revoke(arguments: Namespace) -> int:
     """Replace, deploy, revoke; or revoke first."""
-    from certwarden.lifecycle.reconcile import reconcile
+    from certwarden.lifecycle.reconcile import Wish, reconcile
     from certwarden.lifecycle.revoke import request_revocation
 
     config = _config(arguments)
@@ -103,7 +110,7 @@ def revoke(arguments: Namespace) -> int:
         now = warden.clock.now()
         reason = RevocationReason(arguments.reason)
         request_revocation(warden, arguments.name, reason, now, is_urgent=arguments.now)
-        result = reconcile(warden, specs, now)
+        result = reconcile(warden, specs, Wish(named=[arguments.name], is_whole=False))
         is_open = warden.revocations.pending_revocations(arguments.name)
     render.show_pass(result, is_json=False)
     return DONE if result.is_good and not is_open else FAILED
@@ -150,28 +157,44 @@ def nodered_inspect(arguments: Namespace) -> int:
 
 
 def snippet(arguments: Namespace) -> int:
-    """What to paste into Node-RED's settings.js."""
-    from certwarden.targets.node_red.settings import snippet as node_red_snippet
-
-    targets = [
-        target for target in _targets(_config(arguments)) if target.kind.name == arguments.program
-    ]
-    names = [target.name for target in targets]
+    """What to paste into another program, so that it and certwarden work together."""
+    config = _config(arguments)
+    if arguments.program == "node-red":
+        render.show_line(_node_red_snippet(config, arguments.target))
+        return DONE
     if arguments.target is not None:
-        if arguments.target not in names:
-            raise _unknown(f"{arguments.program} target", arguments.target, names)
-        targets = [target for target in targets if target.name == arguments.target]
-    if len(targets) != 1:
         raise UsageError(
-            f"the configuration has {len(targets)} targets of kind {arguments.program}",
-            f"say which is meant: {', '.join(names)}" if names else "configure one first",
+            f"what is for {arguments.program} is for all targets together",
+            f"leave the target out: certwarden snippet {arguments.program}",
         )
-    render.show_line(node_red_snippet(targets[0]).rstrip())
+    from certwarden.setup.polkit import polkit_rule
+    from certwarden.setup.service import service_drop_in
+
+    text = polkit_rule(config) if arguments.program == "polkit" else service_drop_in(config)
+    render.show_line(text.rstrip())
     return DONE
 
 
+def _node_red_snippet(config: Config, name: str | None) -> str:
+    """The line for the settings.js of the target of that name, or of the only one."""
+    from certwarden.targets.node_red.settings import snippet as node_red_snippet
+
+    targets = [target for target in _targets(config) if target.kind.name == "node-red"]
+    names = [target.name for target in targets]
+    if name is not None:
+        if name not in names:
+            raise _unknown("node-red target", name, names)
+        targets = [target for target in targets if target.name == name]
+    if len(targets) != 1:
+        raise UsageError(
+            f"the configuration has {len(targets)} targets of kind node-red",
+            f"say which is meant: {', '.join(names)}" if names else "configure one first",
+        )
+    return node_red_snippet(targets[0]).rstrip()
+
+
 def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateSpec]) -> int:
-    from certwarden.lifecycle.obtain import rehearse
+    from certwarden.lifecycle.obtain import Desk, rehearse
 
     if config.acme.staging_directory_url is None:
         raise UsageError(
@@ -183,7 +206,7 @@ def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateS
         for spec in specs:
             try:
                 with warden.locks.orders():
-                    results[spec.name] = rehearse(warden, spec, warden.clock.now())
+                    results[spec.name] = rehearse(Desk(warden), spec, warden.clock.now())
             except Error as error:
                 warden.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
                 results[spec.name] = error
@@ -192,8 +215,9 @@ def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateS
 
 
 def _config(arguments: Namespace) -> Config:
-    path = arguments.config or os.environ.get("CERTWARDEN_CONFIG") or DEFAULT_CONFIG
-    return load(Path(path), os.environ)
+    handed_down = arguments.config_text_fd
+    text = None if handed_down is None else os.pread(handed_down, MAX_CONFIG_BYTES + 1, 0)
+    return load(config_file(arguments), os.environ, text)
 
 
 @contextmanager

@@ -11,25 +11,29 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from certwarden.errors import Error, Mistake
-from certwarden.lifecycle.plan import renewal
+from certwarden.lifecycle.renewal import renewal
+from certwarden.lifecycle.retry import last_failure, next_try
 from certwarden.lifecycle.status import (
     CertificateState,
     TargetState,
     certificate_state,
     target_state,
 )
+from certwarden.lifecycle.trust import Verdict
 from certwarden.model import (
     DeployOutcome,
     Event,
     Observed,
     ObservedTarget,
     Pair,
+    Policy,
     Served,
     Step,
 )
 
 if TYPE_CHECKING:  # these would load `cryptography`, which a quick command does without
-    from certwarden.lifecycle.reconcile import CertificateResult, PassResult
+    from certwarden.lifecycle.act import CertificateResult
+    from certwarden.lifecycle.reconcile import PassResult
     from certwarden.targets.node_red.settings import Https, Inspection
 
 BAR_WIDTH = 24
@@ -48,6 +52,12 @@ def show_pass(result: "PassResult", *, is_json: bool) -> None:
                 "certificates": [_result_json(each) for each in result.certificates],
                 "swept": result.swept,
                 "sweep_error": _error_json(result.sweep_error),
+                "token_error": _error_json(result.token_error),
+                "next": [
+                    {"job": call.job.value, "at": _time(call.at), "why": call.why}
+                    for call in result.calls
+                ],
+                "clock": _clock_json(result.verdict),
             }
         )
         return
@@ -81,7 +91,8 @@ def show_rehearsals(results: Mapping[str, Pair | Error], *, is_json: bool) -> No
 def show_plan(
     steps: Sequence[Step], observed: Sequence[Observed], now: datetime, *, is_json: bool
 ) -> None:
-    """What a pass would do, or when there will be something to do."""
+    """What a pass would do now; for people also what comes later, and when."""
+    due = [step for step in steps if step.at <= now]
     if is_json:
         _show_json(
             [
@@ -92,39 +103,45 @@ def show_plan(
                     "reason": step.reason,
                     "at": _time(step.at),
                 }
-                for step in steps
+                for step in due
             ]
         )
         return
-    for step in steps:
-        subject = " → ".join(name for name in (step.certificate, step.target) if name)
-        print(
-            f"{step.kind.value:<7} {subject}: {step.reason}"
-            if subject
-            else f"{step.kind.value:<7} {step.reason}"
-        )
-    if not steps:
-        print("nothing to do")
+    for step in due:
+        print(f"{step.kind.value:<7} {_step_text(step)}")
+    if not due:
+        print("nothing to do now")
     for seen in observed:
         if seen.trouble is not None:
             print(f"{seen.spec.name}: {seen.trouble.what}")
-        elif not steps:
-            due = renewal(seen, now)
-            print(f"{seen.spec.name} renews {_date(due.at)}, when {due.text}")
+    for step in steps:
+        if step.at > now:
+            print(f"{step.kind.value:<7} {_step_text(step)} ({_date(step.at)})")
 
 
-def show_status(observed: Sequence[Observed], now: datetime, *, is_json: bool) -> None:
-    """Every certificate and its targets."""
+def _step_text(step: Step) -> str:
+    subject = " → ".join(name for name in (step.certificate, step.target) if name)
+    return f"{subject}: {step.reason}" if subject else step.reason
+
+
+def show_status(
+    observed: Sequence[Observed], verdict: Verdict, policy: Policy, now: datetime, *, is_json: bool
+) -> None:
+    """Every certificate and its targets, and the clock."""
     if is_json:
         _show_json(
             {
-                "certificates": [_status_json(seen, now) for seen in observed],
+                "certificates": [_status_json(seen, policy, now) for seen in observed],
                 "authority": None,
-                "clock": None,
+                "clock": _clock_json(verdict),
             }
         )
         return
-    print("\n\n".join("\n".join(_status_lines(seen, now)) for seen in observed))
+    print("\n\n".join("\n".join(_status_lines(seen, policy, now)) for seen in observed))
+    if verdict.is_asked and not verdict.is_trusted:
+        print(f"\nclock  NOT TRUSTED: {verdict.what}")
+        if verdict.hint:
+            print(f"       {verdict.hint}")
 
 
 def show_history(events: Sequence[Event], *, is_json: bool) -> None:
@@ -255,7 +272,17 @@ def _error_json(error: Error | None) -> dict[str, str] | None:
     return {"what": error.what, "hint": error.hint} if error else None
 
 
-def _status_json(seen: Observed, now: datetime) -> dict[str, Any]:
+def _clock_json(verdict: Verdict | None) -> dict[str, bool | None] | None:
+    if verdict is None:
+        return None
+    is_known = verdict.is_trusted or verdict.is_asked
+    return {
+        "synchronised": verdict.synchronised,
+        "trusted": verdict.is_trusted if is_known else None,
+    }
+
+
+def _status_json(seen: Observed, policy: Policy, now: datetime) -> dict[str, Any]:
     leaf = seen.stored.certificate if seen.stored else None
     due = renewal(seen, now)
     return {
@@ -268,20 +295,24 @@ def _status_json(seen: Observed, now: datetime) -> dict[str, Any]:
         "not_before": _time(leaf.not_before) if leaf else None,
         "not_after": _time(leaf.not_after) if leaf else None,
         "renewal": {"at": _time(due.at), "reason": due.reason.value},
-        "last_error": _last_error_json(seen, now),
+        "last_error": _last_error_json(seen, policy, now),
         "targets": [_target_json(seen, target) for target in seen.targets],
     }
 
 
-def _last_error_json(seen: Observed, now: datetime) -> dict[str, str | None] | None:
+def _last_error_json(seen: Observed, policy: Policy, now: datetime) -> dict[str, str | None] | None:
     if seen.trouble is not None:
-        at, what, hint = now, seen.trouble.what, seen.trouble.hint
-    elif seen.failures and renewal(seen, now).at <= now:
-        last = seen.failures[0]
-        at, what, hint = last.ended_at or last.begun_at, last.what, last.hint
-    else:
+        what, hint = seen.trouble.what, seen.trouble.hint
+        return {"at": _time(now), "what": what, "hint": hint, "next_try": None}
+    last = last_failure(seen)
+    if last is None or renewal(seen, now).at > now:
         return None
-    return {"at": _time(at), "what": what, "hint": hint, "next_try": None}
+    return {
+        "at": _time(last.ended_at or last.begun_at),
+        "what": last.what,
+        "hint": last.hint,
+        "next_try": _time(next_try(seen, policy, now).at),
+    }
 
 
 def _target_json(seen: Observed, target: ObservedTarget) -> dict[str, Any]:
@@ -294,7 +325,7 @@ def _target_json(seen: Observed, target: ObservedTarget) -> dict[str, Any]:
     }
 
 
-def _status_lines(seen: Observed, now: datetime) -> list[str]:
+def _status_lines(seen: Observed, policy: Policy, now: datetime) -> list[str]:
     state = certificate_state(seen, now)
     lines = [
         f"{seen.spec.name}  {state.value.upper() if state is not CertificateState.OK else 'ok'}"
@@ -314,10 +345,13 @@ def _status_lines(seen: Observed, now: datetime) -> list[str]:
     elif seen.trouble is None:
         lines.append(f"  renews   now: {due.text}")
     lines += [f"  target   {_target_line(seen, target)}" for target in seen.targets]
-    if (error := _last_error_json(seen, now)) is not None:
+    if (error := _last_error_json(seen, policy, now)) is not None:
         lines.append(f"  error    {error['at']}: {error['what']}")
         if error["hint"]:
             lines.append(f"           {error['hint']}")
+        following = next_try(seen, policy, now)
+        if seen.trouble is None and following.at > now:
+            lines.append(f"  next try {_date(following.at)}: {following.text}")
     return lines
 
 

@@ -5,22 +5,33 @@ Owns no defaults but those of the configuration, acts on nothing and keeps no se
 """
 
 from certwarden.config.sections import load
-from certwarden.config.source import read_secret
+from certwarden.config.source import MAX_CONFIG_BYTES, read_secret
 from certwarden.config.values import (
     AcmeConfig,
+    ClockConfig,
+    ClockTrust,
     CloudflareConfig,
     Config,
+    DaemonConfig,
     DnsConfig,
     ExternalAccount,
+    MetricsConfig,
+    NotifyConfig,
     effective,
 )
 
 __all__ = [
+    "MAX_CONFIG_BYTES",
     "AcmeConfig",
+    "ClockConfig",
+    "ClockTrust",
     "CloudflareConfig",
     "Config",
+    "DaemonConfig",
     "DnsConfig",
     "ExternalAccount",
+    "MetricsConfig",
+    "NotifyConfig",
     "effective",
     "load",
     "read_secret",

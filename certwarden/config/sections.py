@@ -5,20 +5,26 @@ there are in `table`, and what is looked at on disk in `source`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from certwarden.config import syntax
-from certwarden.config.source import Surroundings, read_document
+from certwarden.config.source import Surroundings, one_url, read_document, urls
 from certwarden.config.syntax import UnfitError, shown
 from certwarden.config.table import Table, note_repeats
 from certwarden.config.targets import note_misplaced, read_target
 from certwarden.config.values import (
     AcmeConfig,
+    ClockConfig,
+    ClockTrust,
     CloudflareConfig,
     Config,
+    DaemonConfig,
     DnsConfig,
     ExternalAccount,
+    MetricsConfig,
+    NotifyConfig,
 )
 from certwarden.errors import ConfigError, Mistake
 from certwarden.model import CertificateSpec, KeyType
@@ -35,21 +41,24 @@ DIRECTORIES = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
 }
+LIMITS = {"letsencrypt": True, "none": False}
 CLOUDFLARE_API = "https://api.cloudflare.com/client/v4"
 DOH = ("https://cloudflare-dns.com/dns-query", "https://dns.google/dns-query")
 PROPAGATION_TIMEOUT = timedelta(minutes=2)
 SETTLE = timedelta(seconds=5)
+CHECK_EVERY = timedelta(hours=6)
 MAX_DOMAINS = 100
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
+def load(path: Path, environ: Mapping[str, str], text: bytes | None = None) -> Config:
     """The configuration in the file; raises ConfigError with every mistake in it.
 
     Of the environment, $STATE_DIRECTORY and $CREDENTIALS_DIRECTORY count, as systemd sets them.
-    Secret files are looked at, and nothing of them is kept. Writes nothing.
+    Secret files are looked at, and nothing of them is kept. Writes nothing. `text`, if given, is
+    what the file is taken to say: the daemon has all its passes use what was found in order once.
     """
     mistakes: list[Mistake] = []
-    root = Table("", read_document(path), mistakes)
+    root = Table("", read_document(path, text), mistakes)
     surroundings = Surroundings.of(path, environ)
     state_directory = _state_directory(root, surroundings, environ)
     acme = _acme(root.table("acme"), surroundings)
@@ -59,6 +68,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         acme=acme,
         cloudflare=_cloudflare(root.table("cloudflare"), surroundings),
         dns=_dns(root.table("dns")),
+        daemon=_daemon(root.table("daemon")),
+        clock=_clock(root.table("clock")),
+        notify=_notify(root.table("notify"), surroundings),
+        metrics=MetricsConfig(root.table("metrics").read("file", surroundings.path, None)),
         certificates=_certificates(root, acme, state_directory, surroundings),
     )
     if mistakes:
@@ -83,6 +96,33 @@ def _state_directory(root: Table, surroundings: Surroundings, environ: Mapping[s
 
 def _acme(table: Table, surroundings: Surroundings) -> AcmeConfig:
     directory = table.read("directory", _directory, DIRECTORIES["letsencrypt"])
+    first = _public_ca(table, directory, surroundings)
+    tables = table.tables("fallback")
+    fallbacks = []
+    for each in tables:
+        directory = each.require("directory", _directory, "", '"https://ca.example.org/directory"')
+        fallbacks.append(_public_ca(each, directory, surroundings))
+    places = {first.directory_url: table.path_of("directory")}
+    for each, fallback in zip(tables, fallbacks, strict=True):
+        _note_no_fallback(each, fallback, first, places)
+    return replace(first, fallbacks=tuple(fallbacks))
+
+
+def _note_no_fallback(
+    table: Table, fallback: AcmeConfig, first: AcmeConfig, places: dict[str, str]
+) -> None:
+    """Notes a fallback that is none: a CA that is there already, or for rehearsals only."""
+    if not table.is_sound("directory"):
+        return
+    place = table.path_of("directory")
+    earlier = places.setdefault(fallback.directory_url, place)
+    if earlier != place:
+        table.note("directory", f"is the same as {earlier}; they must differ")
+    elif fallback.directory_url == first.staging_directory_url:
+        table.note("directory", "is the staging directory, whose certificates nobody trusts")
+
+
+def _public_ca(table: Table, directory: str, surroundings: Surroundings) -> AcmeConfig:
     is_letsencrypt = directory == DIRECTORIES["letsencrypt"]
     return AcmeConfig(
         directory_url=directory,
@@ -98,6 +138,7 @@ def _acme(table: Table, surroundings: Surroundings) -> AcmeConfig:
         ca_bundle=table.read("ca_bundle", surroundings.ca_bundle, None),
         contact=table.read_each("contact", syntax.contact),
         external_account=_external_account(table, surroundings) if "eab" in table else None,
+        limits=table.read("limits", syntax.choice(LIMITS), is_letsencrypt),
     )
 
 
@@ -157,16 +198,40 @@ def _dns(table: Table) -> DnsConfig:
     )
 
 
+def _daemon(table: Table) -> DaemonConfig:
+    check_every = syntax.duration(timedelta(hours=1), timedelta(hours=24))
+    return DaemonConfig(
+        check_every=table.read("check_every", check_every, CHECK_EVERY),
+        maintenance_window=table.read("maintenance_window", syntax.maintenance_window, None),
+    )
+
+
+def _clock(table: Table) -> ClockConfig:
+    trusts = {each.value: each for each in ClockTrust}
+    return ClockConfig(table.read("trust", syntax.choice(trusts), ClockTrust.AUTO))
+
+
+def _notify(table: Table, surroundings: Surroundings) -> NotifyConfig:
+    messages = surroundings.secret_file("Apprise's URLs", urls)
+    heartbeat = surroundings.secret_file("the heartbeat's URL", one_url)
+    return NotifyConfig(
+        urls_file=table.read("urls_file", messages, None),
+        heartbeat_url_file=table.read("heartbeat_url_file", heartbeat, None),
+    )
+
+
 def _certificates(
     root: Table, acme: AcmeConfig, state_directory: Path, surroundings: Surroundings
 ) -> tuple[CertificateSpec, ...]:
     tables = root.tables("certificate")
     if not tables and root.is_sound("certificate"):
         root.note("certificate", "is missing; begin one by [[certificate]]")
+    directories = (acme.directory_url, *(each.directory_url for each in acme.fallbacks))
+    is_strict = any(each in DIRECTORIES.values() for each in directories)
     specs, placed = [], []
     for table in tables:
         name = table.require("name", syntax.name, "", '"home"')
-        domains = _domains(table, is_strict=acme.directory_url in DIRECTORIES.values())
+        domains = _domains(table, is_strict=is_strict)
         known_domains = domains if table.is_sound("domains") else ()
         targets = []
         for target_table in table.tables("target"):
@@ -182,6 +247,7 @@ def _certificates(
                 profile=acme.profile,
                 directory_url=acme.directory_url,
                 targets=tuple(targets),
+                fallback_urls=directories[1:],
             )
         )
     note_repeats((table, "name", spec.name) for table, spec in zip(tables, specs, strict=True))

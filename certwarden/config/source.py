@@ -8,11 +8,11 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from certwarden.config.syntax import Syntax, UnfitError, shown, text
+from certwarden.config.syntax import Syntax, UnfitError, shown, text, url
 from certwarden.errors import ConfigError, Mistake, clean
 from certwarden.model import Secret
 
@@ -21,15 +21,19 @@ MAX_SECRET_BYTES = 64 * 1024
 MAX_BUNDLE_BYTES = 4 * 1024 * 1024
 
 _ONE_WORD = re.compile(rb"[!-~]+")
+_APPRISE_URL = re.compile(rb"[A-Za-z0-9+.-]+://[^\x00-\x1f\x7f]+")
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 # What a token or an HMAC key looks like when it stands where its file's name should be.
 _LIKE_A_SECRET = re.compile(r"[A-Za-z0-9_+=-]{30,}")
 
 
-def read_document(path: Path) -> dict[str, object]:
-    """The TOML document in the file; raises ConfigError with one mistake if there is none."""
+def read_document(path: Path, text: bytes | None = None) -> dict[str, object]:
+    """The TOML document in the file; raises ConfigError with one mistake if there is none.
+
+    `text` is what was in the file when somebody read it before us; the file's rights count still.
+    """
     try:
-        return tomllib.loads(_document_text(path))
+        return tomllib.loads(_document_text(path, text))
     except UnfitError as unfit:
         mistake = str(unfit)
     except tomllib.TOMLDecodeError as error:
@@ -91,17 +95,20 @@ class Surroundings:
             raise UnfitError(f"{path} has no certificate in PEM in it")
         return path
 
-    def secret_file(self, meaning: str) -> Syntax[Path]:
-        """The path of a file that holds one word that is secret; `meaning` says which.
+    def secret_file(
+        self, meaning: str, shape: Callable[[bytes], str] | None = None
+    ) -> Syntax[Path]:
+        """The path of a file that holds a secret; `meaning` says which.
 
-        A systemd credential of the same file name is preferred. Nothing of the secret, also of one
-        that was written where its file's name should be, is ever in a message.
+        `shape` says how the secret must stand there, or "" where it does; without it the secret is
+        one word. A systemd credential of the same file name is preferred. Nothing of the secret,
+        also of one that was written where its file's name should be, is ever in a message.
         """
 
         def parse(value: object) -> Path:
             if isinstance(value, str) and self._looks_like_a_secret(value):
                 raise UnfitError(
-                    f"must be the path of a file, but looks like {meaning} itself; "
+                    f"must be the path of a file, but what stands there looks like {meaning}; "
                     "write that into a file of mode 0600 and name the file here"
                 )
             path = self._credential(self.path(value))
@@ -109,8 +116,8 @@ class Surroundings:
                 secret = _secret(path)
             except UnfitError as unfit:
                 raise UnfitError(f"{path} {unfit}") from None
-            if not _ONE_WORD.fullmatch(secret.reveal()):
-                raise UnfitError(f"{path} must hold {meaning} alone, without a name, on one line")
+            if fault := (shape or one_word)(secret.reveal()):
+                raise UnfitError(f"{path} must hold {meaning} {fault}")
             return path
 
         return parse
@@ -121,13 +128,40 @@ class Surroundings:
         return path
 
     def _looks_like_a_secret(self, written: str) -> bool:
+        if "://" in written:
+            return True
         if written.isprintable() and not _LIKE_A_SECRET.fullmatch(written):
             return False
         return not written.isprintable() or not exists(self._credential(self.base / written))
 
 
-def _document_text(path: Path) -> str:
-    data, found = _read(path, MAX_CONFIG_BYTES, "does not exist; see config.example.toml")
+def one_word(secret: bytes) -> str:
+    """How a token or a key must stand in its file, if it does not."""
+    return "" if _ONE_WORD.fullmatch(secret) else "alone, without a name, on one line"
+
+
+def one_url(secret: bytes) -> str:
+    """How a URL that is called must stand in its file, if it does not."""
+    try:
+        url(secret.decode("ascii", "replace"))
+    except UnfitError:
+        return "alone, on one line: https:// and so on (plain http is for this machine itself only)"
+    return ""
+
+
+def urls(secret: bytes) -> str:
+    """How URLs must stand in their file, if they do not; lines that begin with `#` are remarks."""
+    lines = [line.strip() for line in secret.split(b"\n")]
+    told = [(n, line) for n, line in enumerate(lines, 1) if line and not line.startswith(b"#")]
+    if not told:
+        return "one a line; there are only remarks"
+    odd = next((number for number, line in told if not _APPRISE_URL.fullmatch(line)), 0)
+    return f"one a line, each with its scheme and `://`; line {odd} has none" if odd else ""
+
+
+def _document_text(path: Path, text: bytes | None) -> str:
+    absent = "does not exist; see config.example.toml"
+    data, found = _read(path, MAX_CONFIG_BYTES, absent, text)
     # Debian gives each user a group of the same number, which nobody else is in.
     private_group = found.st_gid in {0, found.st_uid}
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not private_group):
@@ -152,16 +186,22 @@ def _secret(path: Path) -> Secret:
     return Secret(data.strip())
 
 
-def _read(path: Path, limit: int, absent: str) -> tuple[bytes, os.stat_result]:
-    """The file's bytes and status; raises UnfitError with `absent`, or why it cannot be read."""
+def _read(
+    path: Path, limit: int, absent: str, known: bytes | None = None
+) -> tuple[bytes, os.stat_result]:
+    """The file's bytes and status; raises UnfitError with `absent`, or why it cannot be read.
+
+    Where the bytes are known already the file is looked at, but need not be readable to us.
+    """
+    how = os.O_RDONLY if known is None else os.O_PATH
     try:
         # O_NONBLOCK: a named pipe must not hold us up before it can be refused.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = os.open(path, how | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise UnfitError("is not a regular file")
-            data = file.read(limit + 1)
+            data = file.read(limit + 1) if known is None else known
     except FileNotFoundError:
         raise UnfitError(absent) from None
     except IsADirectoryError:

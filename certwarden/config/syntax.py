@@ -8,13 +8,13 @@ keys nor files.
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from certwarden.errors import clean
 from certwarden.http import is_secured
-from certwarden.model import Address
+from certwarden.model import Address, MaintenanceWindow
 
 T = TypeVar("T")
 Syntax = Callable[[object], T]
@@ -34,6 +34,8 @@ _DURATION_UNITS = {
     "s": timedelta(seconds=1),
 }
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_TIME = "((?:[01][0-9]|2[0-3]):[0-5][0-9])"
+_WINDOW = re.compile(f"{_TIME}-{_TIME}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
@@ -150,6 +152,26 @@ def duration_text(length: timedelta) -> str:
         if length and length % size == timedelta(0):
             return f"{length // size}{unit}"
     return "0s"
+
+
+def maintenance_window(value: object) -> MaintenanceWindow:
+    """Two times of day such as "03:00-05:00"; the second may be of the next day."""
+    word = text(value)
+    match = _WINDOW.fullmatch(word)
+    if not match:
+        raise UnfitError(
+            f'{shown(word)} is not a time of day and another, such as "03:00-05:00" or '
+            '"23:30-04:00"'
+        )
+    window = MaintenanceWindow(time.fromisoformat(match[1]), time.fromisoformat(match[2]))
+    if window.start == window.end:
+        raise UnfitError(f"{shown(word)} ends when it begins; for the whole day leave it out")
+    return window
+
+
+def maintenance_window_text(window: MaintenanceWindow) -> str:
+    """A maintenance window as the configuration writes it."""
+    return f"{window.start:%H:%M}-{window.end:%H:%M}"
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────

@@ -14,21 +14,40 @@ from certwarden.errors import Mistake
 
 T = TypeVar("T")
 
+_PUBLIC_CA = (
+    "directory",
+    "staging_directory",
+    "terms_of_service_agreed",
+    "profile",
+    "ca_bundle",
+    "contact",
+    "limits",
+    "eab",
+)
+
 # Every key, by the path of the table that it stands in.
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "": ("state_directory", "acme", "cloudflare", "dns", "certificate"),
-    "acme": (
-        "directory",
-        "staging_directory",
-        "terms_of_service_agreed",
-        "profile",
-        "ca_bundle",
-        "contact",
-        "eab",
+    "": (
+        "state_directory",
+        "acme",
+        "cloudflare",
+        "dns",
+        "daemon",
+        "clock",
+        "notify",
+        "metrics",
+        "certificate",
     ),
+    "acme": (*_PUBLIC_CA, "fallback"),
     "acme.eab": ("kid", "hmac_key_file"),
+    "acme.fallback": _PUBLIC_CA,
+    "acme.fallback.eab": ("kid", "hmac_key_file"),
     "cloudflare": ("api_token_file", "zone_ids", "base_url"),
     "dns": ("nameservers", "doh", "propagation_timeout", "settle"),
+    "daemon": ("check_every", "maintenance_window"),
+    "clock": ("trust",),
+    "notify": ("urls_file", "heartbeat_url_file"),
+    "metrics": ("file",),
     "certificate": ("name", "domains", "key_type", "target"),
     "certificate.target": (
         "name",
@@ -49,19 +68,13 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 # Tables that are written as arrays, with two brackets on each side.
-ARRAYS = ("certificate", "certificate.target")
+ARRAYS = ("acme.fallback", "certificate", "certificate.target")
 
 # Keys that are agreed on but not built yet, by their path.
 NOT_YET = {
     "authority": "is for the private CA",
     "invite_listen": "is for the private CA",
     "backup": "is for backups",
-    "notify": "is for messages",
-    "metrics": "is for metrics",
-    "clock": "is for the check of the clock",
-    "daemon": "is for the daemon",
-    "acme.fallback": "is for a second CA",
-    "acme.limits": "is for the count of what a CA allows",
     "certificate.target.client_auth": "needs [authority], the private CA",
 }
 

@@ -6,14 +6,16 @@ Owns no reading and no checking. Secrets are not in here, only the paths of thei
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
-from certwarden.config.syntax import duration_text
+from certwarden.config.syntax import duration_text, maintenance_window_text
 from certwarden.model import (
     Address,
     CertificateSpec,
     CommandReload,
     HotReload,
+    MaintenanceWindow,
     Reload,
     TargetSpec,
     UnitReload,
@@ -30,7 +32,11 @@ class ExternalAccount:
 
 @dataclass(frozen=True)
 class AcmeConfig:
-    """The public CA; the directories are URLs."""
+    """A public CA; the directories are URLs.
+
+    `limits` says whether Let's Encrypt's limits hold there; `fallbacks` are the CAs for when this
+    one has long failed, in the order in which they are tried.
+    """
 
     directory_url: str
     staging_directory_url: str | None
@@ -39,6 +45,8 @@ class AcmeConfig:
     ca_bundle: Path | None
     contact: tuple[str, ...]
     external_account: ExternalAccount | None
+    limits: bool
+    fallbacks: "tuple[AcmeConfig, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,43 @@ class DnsConfig:
 
 
 @dataclass(frozen=True)
+class DaemonConfig:
+    """How often the daemon looks by itself, and when programs may be restarted."""
+
+    check_every: timedelta
+    maintenance_window: MaintenanceWindow | None
+
+
+class ClockTrust(StrEnum):
+    """Whether somebody is asked if the clock is right."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class ClockConfig:
+    """What is known about the machine's clock."""
+
+    trust: ClockTrust
+
+
+@dataclass(frozen=True)
+class NotifyConfig:
+    """The files with the URLs by which a person is reached, and with that of the heartbeat."""
+
+    urls_file: Path | None
+    heartbeat_url_file: Path | None
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """The file for a monitoring system, if there is to be one."""
+
+    file: Path | None
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration; `source` is the file that it was read from."""
 
@@ -69,6 +114,10 @@ class Config:
     acme: AcmeConfig
     cloudflare: CloudflareConfig
     dns: DnsConfig
+    daemon: DaemonConfig
+    clock: ClockConfig
+    notify: NotifyConfig
+    metrics: MetricsConfig
     certificates: tuple[CertificateSpec, ...]
 
 
@@ -78,21 +127,10 @@ def effective(config: Config) -> dict[str, object]:
     Without its Nones it is a configuration that loads to the same values.
     """
     acme, cloudflare, dns = config.acme, config.cloudflare, config.dns
+    window = config.daemon.maintenance_window
     return {
         "state_directory": str(config.state_directory),
-        "acme": {
-            "directory": acme.directory_url,
-            "staging_directory": acme.staging_directory_url,
-            "terms_of_service_agreed": acme.terms_of_service_agreed,
-            "profile": acme.profile,
-            "ca_bundle": _text(acme.ca_bundle),
-            "contact": list(acme.contact),
-            "eab": acme.external_account
-            and {
-                "kid": acme.external_account.kid,
-                "hmac_key_file": str(acme.external_account.hmac_key_file),
-            },
-        },
+        "acme": _acme(acme) | {"fallback": [_acme(fallback) for fallback in acme.fallbacks]},
         "cloudflare": {
             "api_token_file": str(cloudflare.api_token_file),
             "zone_ids": dict(cloudflare.zone_ids),
@@ -104,6 +142,16 @@ def effective(config: Config) -> dict[str, object]:
             "propagation_timeout": duration_text(dns.propagation_timeout),
             "settle": duration_text(dns.settle),
         },
+        "daemon": {
+            "check_every": duration_text(config.daemon.check_every),
+            "maintenance_window": window and maintenance_window_text(window),
+        },
+        "clock": {"trust": config.clock.trust.value},
+        "notify": {
+            "urls_file": _text(config.notify.urls_file),
+            "heartbeat_url_file": _text(config.notify.heartbeat_url_file),
+        },
+        "metrics": {"file": _text(config.metrics.file)},
         "certificate": [
             {
                 "name": certificate.name,
@@ -113,6 +161,23 @@ def effective(config: Config) -> dict[str, object]:
             }
             for certificate in config.certificates
         ],
+    }
+
+
+def _acme(acme: AcmeConfig) -> dict[str, object]:
+    return {
+        "directory": acme.directory_url,
+        "staging_directory": acme.staging_directory_url,
+        "terms_of_service_agreed": acme.terms_of_service_agreed,
+        "profile": acme.profile,
+        "ca_bundle": _text(acme.ca_bundle),
+        "contact": list(acme.contact),
+        "limits": "letsencrypt" if acme.limits else "none",
+        "eab": acme.external_account
+        and {
+            "kid": acme.external_account.kid,
+            "hmac_key_file": str(acme.external_account.hmac_key_file),
+        },
     }
 
 

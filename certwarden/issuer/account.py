@@ -5,7 +5,8 @@ finds the same account again. With the account's URL stored, the server is not a
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from certwarden.errors import IssuerError, MaterialError
@@ -14,7 +15,7 @@ from certwarden.model import Account, KeyType, Secret
 from certwarden.pki.keys import generate_key
 from certwarden.ports import Accounts
 
-# Orders run side by side in threads; between them one registers, the others find its account.
+# Issuers of one directory may run side by side: one registers, the others find its account.
 _registering = threading.Lock()
 
 
@@ -36,7 +37,10 @@ class Registration:
 
 
 def enter(client: Client, accounts: Accounts, registration: Registration) -> None:
-    """Makes the client sign as the directory's account, which is found or registered if need be."""
+    """Makes the client sign as the directory's account, which is found or registered if need be.
+
+    Nothing is signed as an account before it is known, whatever other threads ask meanwhile.
+    """
     with _registering:
         account = accounts.load(client.directory_url)
         if account is None:
@@ -46,7 +50,8 @@ def enter(client: Client, accounts: Accounts, registration: Registration) -> Non
             account = _register(client, accounts, account, registration)
         elif not account.url:
             account = _find_or_register(client, accounts, account, registration)
-    _sign_as(client, account)
+        with _useful(client):
+            client.sign_as(account.key_pem, account.url)
 
 
 def reenter(client: Client, accounts: Accounts, registration: Registration) -> None:
@@ -54,16 +59,17 @@ def reenter(client: Client, accounts: Accounts, registration: Registration) -> N
     with _registering:
         account = accounts.load(client.directory_url)
         if account is not None:
-            _sign_as(client, _find_or_register(client, accounts, account, registration))
+            account = _find_or_register(client, accounts, account, registration)
+            client.sign_as(account.key_pem, account.url)
 
 
 def _find_or_register(
     client: Client, accounts: Accounts, account: Account, registration: Registration
 ) -> Account:
     # Asked first, because an external account may be bound only once.
-    _sign_as(client, replace(account, url=""))
     try:
-        url = client.find_account()
+        with _useful(client):
+            url = client.find_account(account.key_pem)
     except IssuerError as error:
         if error.problem != "accountDoesNotExist":
             raise
@@ -83,14 +89,17 @@ def _register(
             problem="externalAccountRequired",
             permanent=True,
         )
-    _sign_as(client, replace(account, url=""))
     binding = (external.key_id, external.hmac_key) if external else None
-    return _keep(accounts, account, client.register(registration.contact, binding))
+    with _useful(client):
+        url = client.register(account.key_pem, registration.contact, binding)
+    return _keep(accounts, account, url)
 
 
-def _sign_as(client: Client, account: Account) -> None:
+@contextmanager
+def _useful(client: Client) -> Iterator[None]:
+    """Tells of a stored key that cannot be read."""
     try:
-        client.sign_as(account.key_pem, account.url)
+        yield
     except MaterialError as error:
         raise IssuerError(
             f"the account kept for {client.server} is of no use: {error.what}",

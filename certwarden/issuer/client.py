@@ -1,12 +1,11 @@
 """One method per request of the ACME protocol (RFC 8555 section 7), on the library `acme`.
 
 Plumbing: knows what a request looks like and what comes back, not in which order they are made.
-The library's own names (orderr, authzr, regr) never leave this file and `network`.
+The library's own names (orderr, authzr, regr) never leave this file.
 """
 
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,14 +16,15 @@ from acme.challenges import DNS01Response
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.interfaces import JSONDeSerializable
+from josepy.json_util import field
 from josepy.jwa import ES256, ES384, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC, JWKRSA
 from josepy.util import ComparableRSAKey
 from requests.utils import parse_header_links
 
 from certwarden.errors import IssuerError, MaterialError
-from certwarden.http import read_retry_after
-from certwarden.issuer.network import Network, read_json
+from certwarden.issuer.network import Network, Signer
+from certwarden.issuer.once import Once
 from certwarden.issuer.resources import (
     Authorization,
     Directory,
@@ -34,6 +34,7 @@ from certwarden.issuer.resources import (
     read_directory,
     read_order,
 )
+from certwarden.issuer.transport import read_json
 from certwarden.model import Chains, Secret
 from certwarden.pki.certificate import read_chain
 from certwarden.pki.keys import PrivateKey, load_key
@@ -43,62 +44,78 @@ MAX_ALTERNATES = 5
 _CHAIN_TYPE = "application/pem-certificate-chain"  # RFC 8555 section 9.1
 
 
+class _NewOrder(messages.NewOrder):
+    replaces: str | None = field("replaces", omitempty=True)  # RFC 9773 section 5
+
+
 class Client:
-    """A conversation with one ACME server, for one thread. All methods raise IssuerError."""
+    """A conversation with one ACME server, for any number of threads; all raise IssuerError."""
 
     def __init__(self, directory_url: str, *, clock: Clock, ca_bundle: Path | None) -> None:
         self.directory_url = check_url(directory_url)
         self.server = urlsplit(directory_url).netloc.rpartition("@")[2]
-        self._clock = clock
         self._network = Network(self.server, clock=clock, ca_bundle=ca_bundle)
+        self._directory = Once(self._ask_directory)
+        self._signer: Signer
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connections."""
         self._network.close()
 
-    @cached_property
+    @property
     def directory(self) -> Directory:
         """Section 7.1.1; asked for once."""
+        return self._directory.get()
+
+    def _ask_directory(self) -> Directory:
         directory = read_directory(self.server, read_json(self._network.get(self.directory_url)))
-        self._network.caa_identity = directory.caa_identity
+        self._network.transport.caa_identity = directory.caa_identity
         return directory
 
     def sign_as(self, key_pem: Secret, account_url: str = "") -> None:
         """Signs what follows as an account; without a URL, under the bare key (section 6.2)."""
-        key = load_key(key_pem)
-        self._key = _jwk(key)
-        self._network.sign_as(self._key, _algorithm(key), account_url)
+        self._signer = _signer(key_pem, account_url)
+
+    @property
+    def account_url(self) -> str:
+        """As whom it signs."""
+        return self._signer.account_url
 
     @property
     def thumbprint(self) -> bytes:
         """The SHA-256 thumbprint of the key that signs (RFC 7638)."""
-        return bytes(self._key.thumbprint())
+        return bytes(self._signer.key.thumbprint())
 
     # ── account, section 7.3 ──────────────────────────────────────────────────────────────────────
 
-    def find_account(self) -> str:
-        """The URL of the signing key's account; "accountDoesNotExist" if it has none."""
-        return self._new_account(messages.NewRegistration(only_return_existing=True))
+    def find_account(self, key_pem: Secret) -> str:
+        """The URL of the key's account; "accountDoesNotExist" if it has none."""
+        payload = messages.NewRegistration(only_return_existing=True)
+        return self._new_account(_signer(key_pem), payload)
 
-    def register(self, contact: Sequence[str], external_account: tuple[str, Secret] | None) -> str:
-        """The URL of the account of the signing key, made if need be; the terms are agreed to.
+    def register(
+        self, key_pem: Secret, contact: Sequence[str], external_account: tuple[str, Secret] | None
+    ) -> str:
+        """The URL of the key's account, made if need be; the terms are agreed to.
 
         `contact`: URLs, or bare e-mail addresses. `external_account`: key id and HMAC key.
         """
+        signer = _signer(key_pem)
         urls = tuple(each if ":" in each else f"mailto:{each}" for each in contact)
         details: dict[str, Any] = {"contact": urls} if urls else {}
         if external_account:
-            details["external_account_binding"] = self._bind(*external_account)
-        return self._new_account(messages.NewRegistration(terms_of_service_agreed=True, **details))
+            details["external_account_binding"] = self._bind(signer, *external_account)
+        payload = messages.NewRegistration(terms_of_service_agreed=True, **details)
+        return self._new_account(signer, payload)
 
-    def _new_account(self, payload: messages.NewRegistration) -> str:
-        reply = self._post(self.directory.new_account, payload)
+    def _new_account(self, signer: Signer, payload: messages.NewRegistration) -> str:
+        reply = self._post(self.directory.new_account, payload, signer=signer)
         return self._location(reply, "an account")
 
-    def _bind(self, key_id: str, hmac_key: Secret) -> dict[str, Any]:
+    def _bind(self, signer: Signer, key_id: str, hmac_key: Secret) -> dict[str, Any]:
         try:
             return messages.ExternalAccountBinding.from_data(
-                self._key.public_key(),
+                signer.key.public_key(),
                 key_id,
                 hmac_key.reveal().decode("ascii").strip(),
                 messages.Directory({"newAccount": self.directory.new_account}),
@@ -112,12 +129,14 @@ class Client:
 
     # ── order, section 7.4 ────────────────────────────────────────────────────────────────────────
 
-    def new_order(self, domains: Sequence[str], profile: str | None) -> OrderObject:
-        """Places an order."""
+    def new_order(
+        self, domains: Sequence[str], profile: str | None, replaces: str | None
+    ) -> OrderObject:
+        """Places an order, which may replace a certificate (RFC 9773 section 5)."""
         identifiers = [
             messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=domain) for domain in domains
         ]
-        payload = messages.NewOrder(identifiers=identifiers, profile=profile or "")
+        payload = _NewOrder(identifiers=identifiers, profile=profile or "", replaces=replaces)
         reply = self._post(self.directory.new_order, payload)
         return read_order(self.server, self._location(reply, "an order"), read_json(reply))
 
@@ -125,21 +144,30 @@ class Client:
         """An order as it is now, and the Retry-After that came with it."""
         reply = self._post(url)
         order = read_order(self.server, url, read_json(reply))
-        return order, read_retry_after(reply.headers, self._clock.now())
+        return order, self._network.transport.retry_after(reply)
 
     def authorization(self, url: str) -> Authorization:
         """An authorization as it is now."""
         return read_authorization(self.server, url, read_json(self._post(url)))
 
-    def answer(self, challenge_url: str) -> None:
-        """Tells the server that the challenge is ready to be looked at (section 7.5.1)."""
-        self._post(challenge_url, DNS01Response(key_authorization=""))  # it is sent as {}
+    def deactivate(self, authorization_url: str) -> None:
+        """Gives up an authorization (section 7.5.2)."""
+        self._post(authorization_url, messages.UpdateAuthorization(status="deactivated"))
 
-    def finalize(self, order: OrderObject, csr_pem: bytes) -> OrderObject:
-        """Sends the certificate signing request; the order as it is then."""
+    def answer(self, challenge_url: str) -> timedelta | None:
+        """Tells the server that the challenge is ready to be looked at (section 7.5.1).
+
+        Returns the Retry-After that came with the reply.
+        """
+        reply = self._post(challenge_url, DNS01Response(key_authorization=""))  # it is sent as {}
+        return self._network.transport.retry_after(reply)
+
+    def finalize(self, order: OrderObject, csr_pem: bytes) -> tuple[OrderObject, timedelta | None]:
+        """Sends the certificate signing request; the order as it is then, and the Retry-After."""
         payload = messages.CertificateRequest(csr=x509.load_pem_x509_csr(csr_pem))
         reply = self._post(order.finalize, payload)
-        return read_order(self.server, order.url, read_json(reply))
+        finalized = read_order(self.server, order.url, read_json(reply))
+        return finalized, self._network.transport.retry_after(reply)
 
     def download(self, url: str) -> Chains:
         """The certificate's chain and its alternates (section 7.4.2), serialised afresh."""
@@ -174,9 +202,20 @@ class Client:
     # ── requests and replies ──────────────────────────────────────────────────────────────────────
 
     def _post(
-        self, url: str, payload: JSONDeSerializable | None = None, **headers: str
+        self,
+        url: str,
+        payload: JSONDeSerializable | None = None,
+        *,
+        signer: Signer | None = None,
+        accept: str = "application/json",
     ) -> requests.Response:
-        return self._network.post(url, payload, new_nonce_url=self.directory.new_nonce, **headers)
+        return self._network.post(
+            url,
+            payload,
+            signer=signer or self._signer,
+            new_nonce_url=self.directory.new_nonce,
+            accept=accept,
+        )
 
     def _location(self, reply: requests.Response, what: str) -> str:
         url = reply.headers.get("Location", "")
@@ -191,6 +230,11 @@ def _links(reply: requests.Response, relation: str) -> list[str]:
     # Not reply.links: that keeps one link of each relation.
     links = parse_header_links(reply.headers.get("Link", ""))
     return [link["url"] for link in links if link.get("rel") == relation and link["url"]]
+
+
+def _signer(key_pem: Secret, account_url: str = "") -> Signer:
+    key = load_key(key_pem)
+    return Signer(_jwk(key), _algorithm(key), account_url)
 
 
 def _jwk(key: PrivateKey) -> JWK:

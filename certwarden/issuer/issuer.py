@@ -4,7 +4,10 @@ Porcelain: the order of the requests, and what a server's answers mean for it. I
 certificates; it does not keep them, and it knows nothing of DNS beyond the record that it wants.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -15,6 +18,7 @@ from certwarden.errors import IssuerError
 from certwarden.issuer import account, dns01
 from certwarden.issuer.account import ExternalAccount, Registration
 from certwarden.issuer.client import Client
+from certwarden.issuer.once import Once
 from certwarden.issuer.polling import ISSUANCE, VALIDATION, poll
 from certwarden.issuer.problems import NotValidated, order_gone, refusal, validation_failure
 from certwarden.issuer.resources import Authorization, OrderObject
@@ -27,8 +31,18 @@ _PENDING, _VALID = "pending", "valid"  # of authorizations and challenges, secti
 _LOOKS_AT_ORDER_ALONE = 4
 
 
+@dataclass
+class _Known:
+    """What the server said last of an order, so that nothing is asked for twice."""
+
+    order: OrderObject
+    is_placed: bool = False  # by us, and not opened yet: the reply still holds
+    authorizations: dict[str, Authorization] = field(default_factory=dict)
+    chains: Chains | None = None
+
+
 class AcmeIssuer:
-    """The port Issuer, by ACME. For one thread: a session with its nonces is not to be shared.
+    """The port Issuer, by ACME; for any number of threads, each with an order of its own.
 
     `ca_bundle`: whom to trust for the directory's own TLS, instead of the system's authorities.
     """
@@ -48,20 +62,22 @@ class AcmeIssuer:
         self._accounts = accounts
         self._clock = clock
         self._registration = Registration(terms_of_service_agreed, contact, external_account)
-        self._is_signed_in = False
-        # What the server said last, so that nothing is asked for twice.
-        self._orders: dict[str, OrderObject] = {}
-        self._placed: dict[str, OrderObject] = {}
-        self._authorizations: dict[str, Authorization] = {}
-        self._chains: dict[str, Chains] = {}
+        self._entry = Once(partial(self._enter, account.enter))
+        self._entering_again = threading.Lock()
+        self._known: dict[str, _Known] = {}
 
     @property
     def directory_url(self) -> str:
         """Which CA this is."""
         return self._client.directory_url
 
+    def account_url(self) -> str:
+        """The account that orders; registers one where there is none. Raises IssuerError."""
+        self._sign_in()
+        return self._client.account_url
+
     def close(self) -> None:
-        """Ends the connection; nothing is lost by not calling it but tidiness."""
+        """Ends the connections; nothing is lost by not calling it but tidiness."""
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -72,23 +88,53 @@ class AcmeIssuer:
 
     # ── 1. the order (section 7.4) ────────────────────────────────────────────────────────────────
 
-    def place(self, domains: Sequence[str], profile: str | None) -> str:
-        """Places an order and returns its URL; raises IssuerError."""
+    def place(
+        self, domains: Sequence[str], profile: str | None, replaces: str | None = None
+    ) -> str:
+        """Places an order and returns its URL; raises IssuerError.
+
+        `replaces` is the id of the certificate that it replaces (RFC 9773 section 5): a help to the
+        CA, so that its objections to that are no reason not to order.
+        """
         self._check_profile(profile)
-        order = self._signed_in(partial(self._client.new_order, domains, profile))
-        self._orders[order.url] = self._placed[order.url] = order
+        if replaces and not self._client.directory.renewal_info:
+            replaces = None
+        try:
+            order = self._placed(domains, profile, replaces)
+        except IssuerError as error:
+            if not (replaces and _may_object_to_replacing(error)):
+                raise
+            order = self._placed(domains, profile, None)
+        self._known[order.url] = _Known(order, is_placed=True)
         return order.url
+
+    def _placed(
+        self, domains: Sequence[str], profile: str | None, replaces: str | None
+    ) -> OrderObject:
+        return self._signed_in(partial(self._client.new_order, domains, profile, replaces))
 
     def open(self, domains: Sequence[str], order_url: str) -> Order:
         """The order as it stands; see the port Issuer.
 
         Raises IssuerError; its problem is "orderGone" where it cannot be picked up.
         """
-        placed = self._placed.pop(order_url, None)  # its reply still holds
-        order = placed or self._pick_up(order_url, domains)
+        with self._forgetting_on_error(order_url):
+            known = self._known.get(order_url)
+            is_placed = known is not None and known.is_placed
+            if known is None or not known.is_placed:
+                known = self._known[order_url] = self._pick_up(order_url, domains)
+            known.is_placed = False
+            return self._opened(known, domains, is_placed=is_placed)
+
+    def _opened(self, known: _Known, domains: Sequence[str], *, is_placed: bool) -> Order:
+        order = known.order
         if order.status is OrderStatus.INVALID:
             raise self._why_invalid(order)
-        authorizations = self._open_authorizations(order)
+        if order.status is not OrderStatus.PENDING:  # so that all of them are valid
+            return Order(order.url, order.status, reused=order.authorizations)
+        for url in order.authorizations:
+            known.authorizations[url] = self._client.authorization(url)
+        authorizations = [each for each in known.authorizations.values() if each.status != _VALID]
         wanted = [domain.lower() for domain in domains]
         for each in authorizations:
             if each.name not in wanted:
@@ -97,23 +143,29 @@ class AcmeIssuer:
                     "use another CA",
                 )
         over = [each for each in authorizations if each.status != _PENDING]
-        if over and placed is None:
+        if over and not is_placed:
             raise order_gone(
                 self._client.server, f"its authorization of {over[0].name} is {over[0].status}"
             )
         if over:
             raise self._validation_failure([_not_validated(each) for each in over])
         authorizations.sort(key=lambda each: wanted.index(each.name))  # servers shuffle them
-        return Order(order.url, order.status, tuple(map(self._as_challenge, authorizations)))
+        return Order(
+            order.url,
+            order.status,
+            tuple(map(self._as_challenge, authorizations)),
+            tuple(url for url, each in known.authorizations.items() if each.status == _VALID),
+        )
 
-    def _pick_up(self, order_url: str, domains: Sequence[str]) -> OrderObject:
+    def _pick_up(self, order_url: str, domains: Sequence[str]) -> _Known:
         self._sign_in()
         _ = self._client.directory  # that it is not to be had says nothing about the order
+        chains = None
         try:
-            order = self._signed_in(partial(self._look_at_order, order_url))[0]
+            order, _ = self._signed_in(partial(self._client.order, order_url))
             if order.status is OrderStatus.VALID:
                 # At once, because a certificate that cannot be had any more is an order gone.
-                self._chains[order_url] = self._client.download(order.certificate)
+                chains = self._client.download(order.certificate)
         except IssuerError as error:
             if error.status == 404 or error.problem in ("malformed", "unauthorized"):
                 raise order_gone(self._client.server, error.what) from error
@@ -122,7 +174,7 @@ class AcmeIssuer:
             raise order_gone(self._client.server, self._why_invalid(order).what)
         if set(order.identifiers) != {domain.lower() for domain in domains}:
             raise order_gone(self._client.server, "it is for other names")
-        return order
+        return _Known(order, chains=chains)
 
     def _check_profile(self, profile: str | None) -> None:
         offered = self._client.directory.profiles
@@ -134,15 +186,6 @@ class AcmeIssuer:
                 problem="invalidProfile",
                 permanent=True,
             )
-
-    def _open_authorizations(self, order: OrderObject) -> list[Authorization]:
-        """Those that still have to become valid; an order past pending has none."""
-        if order.status is not OrderStatus.PENDING:
-            return []
-        for url in order.authorizations:
-            self._authorizations[url] = self._client.authorization(url)
-        found = [self._authorizations[url] for url in order.authorizations]
-        return [each for each in found if each.status != _VALID]
 
     def _as_challenge(self, authorization: Authorization) -> Challenge:
         challenge = authorization.dns01
@@ -160,6 +203,21 @@ class AcmeIssuer:
             record_value=dns01.record_value(challenge.token, self._client.thumbprint),
         )
 
+    def deactivate(self, order: Order) -> None:
+        """Gives up the order's reused authorizations (section 7.5.2); the order comes to nothing.
+
+        Raises IssuerError at the first that cannot be given up.
+        """
+        self._sign_in()
+        self._known.pop(order.url, None)
+        for url in order.reused:
+            try:
+                self._client.deactivate(url)
+            except IssuerError:
+                # The reply to our first request may have been lost: then it is given up.
+                if self._client.authorization(url).status == _VALID:
+                    raise
+
     # ── 2. the challenges (section 7.5.1) ─────────────────────────────────────────────────────────
 
     def validate(self, order: Order) -> Order:
@@ -170,28 +228,31 @@ class AcmeIssuer:
         if order.status is not OrderStatus.PENDING:
             return order
         self._sign_in()
-        for challenge in order.challenges:
-            self._answer(challenge)
-        current = poll(
-            partial(self._look_at_validation, order.url, count()),
-            lambda seen: seen.status is not OrderStatus.PENDING,
-            what=f"the validation at {self._client.server}",
-            pace=VALIDATION,
-            clock=self._clock,
-        )
-        if current.status is OrderStatus.INVALID:
-            raise self._why_invalid(current)
-        return Order(current.url, current.status)
+        with self._forgetting_on_error(order.url):
+            waits = [self._answer(order.url, challenge) for challenge in order.challenges]
+            current = poll(
+                partial(self._look_at_validation, order.url, count()),
+                lambda seen: seen.status is not OrderStatus.PENDING,
+                what=f"the validation at {self._client.server}",
+                pace=VALIDATION,
+                clock=self._clock,
+                asked=max((wait for wait in waits if wait is not None), default=None),
+            )
+            if current.status is OrderStatus.INVALID:
+                raise self._why_invalid(current)
+            self._known[order.url] = _Known(current)
+        return replace(order, status=current.status, challenges=())
 
-    def _answer(self, challenge: Challenge) -> None:
+    def _answer(self, order_url: str, challenge: Challenge) -> timedelta | None:
         """Answers once: not again what an earlier run has answered, or what is valid by now."""
-        known = self._authorizations.get(challenge.authorization_url)
-        if known is None:
+        opened = self._known.get(order_url)
+        known = opened and opened.authorizations.get(challenge.authorization_url)
+        if not known:
             known = self._client.authorization(challenge.authorization_url)
         if known.dns01 is not None and known.dns01.status != _PENDING:
-            return
+            return None
         try:
-            self._client.answer(challenge.url)
+            return self._client.answer(challenge.url)
         except IssuerError as error:
             if error.problem != "malformed":
                 raise
@@ -199,6 +260,7 @@ class AcmeIssuer:
             now = self._client.authorization(challenge.authorization_url)
             if now.status == _PENDING and (now.dns01 is None or now.dns01.status == _PENDING):
                 raise
+            return None
 
     def _look_at_validation(
         self, order_url: str, looks: Iterator[int]
@@ -208,7 +270,7 @@ class AcmeIssuer:
         Some servers leave an order pending of which an authorization has failed, so that after a
         few looks the authorizations are asked for as well.
         """
-        order, retry_after = self._look_at_order(order_url)
+        order, retry_after = self._client.order(order_url)
         if order.status is OrderStatus.PENDING and next(looks) >= _LOOKS_AT_ORDER_ALONE:
             failures = self._failures(order)
             if failures:
@@ -223,19 +285,21 @@ class AcmeIssuer:
 
     def finalize(self, order: Order, csr_pem: bytes) -> Chains:
         """Finalizes a ready order, waits and downloads; picks up a processing or valid one."""
-        if order.url in self._chains:
-            return self._chains.pop(order.url)
+        known = self._known.pop(order.url, None)
+        if known is not None and known.chains is not None:
+            return known.chains
         self._sign_in()
-        current = self._orders.get(order.url) or self._look_at_order(order.url)[0]
+        current, asked = (known.order, None) if known else self._client.order(order.url)
         if current.status is OrderStatus.READY:
-            current = self._send_request(current, csr_pem)
+            current, asked = self._send_request(current, csr_pem)
         if current.status in (OrderStatus.READY, OrderStatus.PROCESSING):
             current = poll(
-                partial(self._look_at_order, order.url),
+                partial(self._client.order, order.url),
                 lambda seen: seen.status in (OrderStatus.VALID, OrderStatus.INVALID),
                 what=f"the issuance at {self._client.server}",
                 pace=ISSUANCE,
                 clock=self._clock,
+                asked=asked,
             )
         if current.status is OrderStatus.PENDING:
             raise IssuerError(
@@ -247,24 +311,30 @@ class AcmeIssuer:
             raise self._why_invalid(current)
         return self._client.download(current.certificate)
 
-    def _send_request(self, order: OrderObject, csr_pem: bytes) -> OrderObject:
+    def _send_request(
+        self, order: OrderObject, csr_pem: bytes
+    ) -> tuple[OrderObject, timedelta | None]:
         try:
             return self._client.finalize(order, csr_pem)
         except IssuerError as error:
             if error.problem != "orderNotReady":
                 raise
             # The reply to our first request may have been lost: then the order has moved on.
-            current = self._look_at_order(order.url)[0]
+            current, asked = self._client.order(order.url)
             if current.status in (OrderStatus.PENDING, OrderStatus.READY):
                 raise
-            return current
+            return current, asked
 
     # ── what all of them need ─────────────────────────────────────────────────────────────────────
 
-    def _look_at_order(self, url: str) -> tuple[OrderObject, timedelta | None]:
-        order, retry_after = self._client.order(url)
-        self._orders[url] = order
-        return order, retry_after
+    @contextmanager
+    def _forgetting_on_error(self, order_url: str) -> Iterator[None]:
+        """What was remembered of the order goes with an error: then it is looked at afresh."""
+        try:
+            yield
+        except IssuerError:
+            self._known.pop(order_url, None)
+            raise
 
     def _why_invalid(self, order: OrderObject) -> IssuerError:
         """Why the order came to nothing: authorizations that failed, else its own problem."""
@@ -272,7 +342,10 @@ class AcmeIssuer:
         if failures or order.problem is None:
             return self._validation_failure(failures)
         return refusal(
-            self._client.server, order.problem, caa_identity=self._client.directory.caa_identity
+            self._client.server,
+            order.problem,
+            caa_identity=self._client.directory.caa_identity,
+            now=self._clock.now(),
         )
 
     def _validation_failure(self, failures: Sequence[NotValidated]) -> IssuerError:
@@ -280,21 +353,39 @@ class AcmeIssuer:
             self._client.server, failures, caa_identity=self._client.directory.caa_identity
         )
 
+    def _enter(self, way: Callable[[Client, Accounts, Registration], None]) -> None:
+        way(self._client, self._accounts, self._registration)
+
     def _sign_in(self) -> None:
-        if not self._is_signed_in:
-            account.enter(self._client, self._accounts, self._registration)
-            self._is_signed_in = True
+        self._entry.get()
 
     def _signed_in(self, request: Callable[[], _Made]) -> _Made:
         """The request's result, as our account; registered anew, once, if the server forgot it."""
-        self._sign_in()
+        entry = self._entry
+        entry.get()
         try:
             return request()
         except IssuerError as error:
             if error.problem != "accountDoesNotExist":
                 raise
-            account.reenter(self._client, self._accounts, self._registration)
-            return request()
+        with self._entering_again:
+            if self._entry is entry:  # else another thread has seen to it
+                self._entry = Once(partial(self._enter, account.reenter))
+        self._sign_in()
+        return request()
+
+
+def _may_object_to_replacing(error: IssuerError) -> bool:
+    """Whether an order may have been refused for what it was to replace.
+
+    A server error counts, because a server may stumble over what is to be replaced; it has been
+    tried again by then, so that it is no passing one.
+    """
+    return error.problem in ("alreadyReplaced", "malformed", "unauthorized") or error.status in (
+        404,
+        409,
+        500,
+    )
 
 
 def _not_validated(authorization: Authorization) -> NotValidated:

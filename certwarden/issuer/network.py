@@ -1,198 +1,170 @@
-"""One request to an ACME server: its nonce, its retries and its limits (RFC 8555 section 6).
+"""One request to an ACME server: its nonce, its signature and its retries (RFC 8555 section 6).
 
-On the library's ClientNetwork, of which the session and the signing remain: that one loses the
-HTTP status, the problem's type and the Retry-After of an error, tries once more with a nonce that
-may be stale as well, and reads replies of any size. Every error leaves here as an IssuerError.
+Not on the library's ClientNetwork, of which only the signing remains: that one is not for threads,
+loses the HTTP status, the problem's type and the Retry-After of an error, tries once more with a
+nonce that may be stale as well, reads replies of any size, and logs signed requests. Every error
+leaves here as an IssuerError.
 
 Whatever was lost may be sent again, the newOrder included: at worst a second order stays pending
 at the server until it expires, and servers that care return the first. What a repetition means to
 an answered challenge, a finalized order or a revoked certificate is looked after by the callers.
 """
 
-import logging
 import random
-from collections.abc import Callable
-from dataclasses import replace
+import threading
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import requests
-from acme.client import ClientNetwork
-from acme.messages import Registration, RegistrationResource
+from acme.jws import JWS
 from josepy.errors import DeserializationError
+from josepy.interfaces import JSONDeSerializable
 from josepy.json_util import decode_b64jose
 from josepy.jwa import JWASignature
 from josepy.jwk import JWK
 
-from certwarden import __version__
-from certwarden.errors import IssuerError, clean
-from certwarden.http import read_retry_after
-from certwarden.issuer.problems import read_problem, refusal, reply_without_problem
-from certwarden.issuer.resources import check_url
+from certwarden.errors import IssuerError
+from certwarden.issuer.transport import MAX_AT_ONCE, NotReached, Transport
 from certwarden.ports import Clock
 
-CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 30.0
-REPLY_TIMEOUT = 60.0  # for the whole of a reply, however it trickles in
-MAX_REPLY_BYTES = 1024 * 1024
 MAX_NONCE_RETRIES = 5
 MAX_RETRIES = 3
 MAX_RETRY_WAIT = timedelta(seconds=10)  # a longer Retry-After is for the next pass
+NONCE_LIFETIME = 30.0  # seconds that a nonce is trusted for; Let's Encrypt's live about a minute
 _FIRST_RETRY_WAIT = 0.5
 
-_Made = TypeVar("_Made")
 
-# The library logs whole signed requests, external account binding included, at DEBUG.
-logging.getLogger("acme.client").setLevel(logging.WARNING)
+@dataclass(frozen=True)
+class Signer:
+    """Who signs: as an account, or under the bare key where `account_url` is "" (section 6.2)."""
+
+    key: JWK
+    algorithm: JWASignature
+    account_url: str
+
+    def sign(self, payload: bytes, nonce: bytes, url: str) -> str:
+        """The request's body."""
+        kid = self.account_url or None
+        jws = JWS.sign(payload, key=self.key, alg=self.algorithm, nonce=nonce, url=url, kid=kid)
+        return str(jws.json_dumps())
 
 
-class NotReached(IssuerError):
-    """No reply came: the server is down, or something between it and us is."""
-
-
-class Network(ClientNetwork):
-    """A session with one server, for one thread: one connection, the last nonce, one signer."""
+class Network:
+    """Requests to one server; any number of threads, of which MAX_AT_ONCE are served at a time."""
 
     def __init__(self, server: str, *, clock: Clock, ca_bundle: Path | None) -> None:
-        super().__init__(user_agent=f"certwarden/{__version__}")
-        self.caa_identity = ""
-        self._server = server
+        self.transport = Transport(server, clock=clock, ca_bundle=ca_bundle)
         self._clock = clock
-        # A path here is final; only where there is none may the environment name a bundle.
-        self._verify: str | bool = True if ca_bundle is None else str(ca_bundle)
-
-    def sign_as(self, key: JWK, algorithm: JWASignature, account_url: str) -> None:
-        """Signs all further requests by this key: as an account, or under the bare key if ""."""
-        self.key, self.alg = key, algorithm
-        self.account = (
-            RegistrationResource(uri=account_url, body=Registration()) if account_url else None
-        )
+        self._nonces = _Nonces(clock)
+        # Not left to the connection pool: who waits for his turn is to hold no nonce meanwhile.
+        self._turn = threading.BoundedSemaphore(MAX_AT_ONCE)
 
     def close(self) -> None:
-        """Ends the connection."""
-        self.session.close()
+        """Ends the connections."""
+        self.transport.close()
 
-    def get(self, url: str, *_: Any, **__: Any) -> requests.Response:
+    def get(self, url: str) -> requests.Response:
         """A GET, which only a directory takes."""
-        return self._persistently(lambda: self._checked(self._send_request("GET", url)))
-
-    def post(self, url: str, obj: Any, *_: Any, **kwargs: Any) -> requests.Response:
-        """A signed POST; `obj` None makes it a POST-as-GET. Each try has a nonce of its own.
-
-        Takes `new_nonce_url` and, where something else than JSON is to come back, `accept`.
-        """
-        new_nonce_url: str = kwargs["new_nonce_url"]
-        headers = {"Content-Type": self.JOSE_CONTENT_TYPE}
-        if "accept" in kwargs:
-            headers["Accept"] = kwargs["accept"]
-
-        def send() -> requests.Response:
-            nonce = self._get_nonce(url, new_nonce_url)
-            data = self._wrap_in_jws(obj, nonce, url)
-            return self._checked(self._send_request("POST", url, data=data, headers=headers))
-
-        return self._persistently(send)
-
-    # ── trying again ──────────────────────────────────────────────────────────────────────────────
-
-    def _persistently(self, attempt: Callable[[], _Made]) -> _Made:
-        refused_nonces = failures = 0
+        failures = 0
         while True:
             try:
-                return attempt()
+                with self._turn:
+                    return self._accepted(self.transport.send("GET", url, headers={}))
+            except IssuerError as error:
+                failures = self._wait_after(error, failures)
+
+    def post(
+        self,
+        url: str,
+        payload: JSONDeSerializable | None,
+        *,
+        signer: Signer,
+        new_nonce_url: str,
+        accept: str = "*/*",
+    ) -> requests.Response:
+        """A signed POST; without a payload it is a POST-as-GET. Each try has its own nonce."""
+        data = payload.json_dumps().encode() if payload is not None else b""
+        headers = {"Content-Type": "application/jose+json", "Accept": accept}
+        failures = refused_nonces = 0
+        nonce: bytes | None = None
+        while True:
+            fresh: bytes | None = None
+            try:
+                with self._turn:
+                    body = signer.sign(data, nonce or self._nonce(new_nonce_url), url)
+                    reply = self.transport.send("POST", url, data=body, headers=headers)
+                fresh = _nonce_of(reply)
+                accepted = self._accepted(reply)
             except IssuerError as error:
                 if error.problem == "badNonce" and refused_nonces < MAX_NONCE_RETRIES:
-                    refused_nonces += 1  # at once: the refusal has brought a fresh one
-                elif is_passing(error) and failures < MAX_RETRIES:
-                    failures += 1
-                    self._nonces.clear()  # of a server that may have been restarted
-                    self._clock.sleep(_retry_wait(error, failures))
+                    refused_nonces += 1
+                    nonce = fresh  # the refusal's own, at once: one from the stock may be as old
                 else:
-                    raise
+                    failures = self._wait_after(error, failures)
+                    nonce = None
+            else:
+                self._nonces.put(fresh)
+                return accepted
 
-    def _get_nonce(self, url: str, new_nonce_url: str) -> Any:  # noqa: ARG002 - the library's shape
-        if not self._nonces:
-            self._checked(self._send_request("HEAD", new_nonce_url))
-        if not self._nonces:
-            raise IssuerError(f"{self._server} sent no nonce", "it is tried again later")
-        return self._nonces.pop()
+    def _wait_after(self, error: IssuerError, failures: int) -> int:
+        """Waits before another try, and counts it; raises the error where none is to be made."""
+        if not is_passing(error) or failures == MAX_RETRIES:
+            raise error
+        self._nonces.clear()  # of a server that may have been restarted
+        self._clock.sleep(_retry_wait(error, failures + 1))
+        return failures + 1
 
-    # ── one exchange ──────────────────────────────────────────────────────────────────────────────
+    def _nonce(self, new_nonce_url: str) -> bytes:
+        nonce = self._nonces.take()
+        return self._new_nonce(new_nonce_url) if nonce is None else nonce
 
-    def _send_request(self, method: str, url: str, *_: Any, **kwargs: Any) -> requests.Response:
-        deadline = self._clock.monotonic() + REPLY_TIMEOUT
-        headers = {"User-Agent": self.user_agent, **kwargs.get("headers", {})}
-        # Plain HTTP is for loopback, where a proxy of the environment has no business.
-        self.session.trust_env = urlsplit(url).scheme == "https"
-        try:
-            response = self.session.request(
-                method,
-                check_url(url),
-                data=kwargs.get("data"),
-                headers=headers,
-                verify=self._verify,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
-                stream=True,
-                auth=_no_credentials,
-            )
-            with response:
-                self._read(response, deadline)
-        except OSError as error:  # requests' own exceptions among them
-            raise _not_reached(self._server, error) from None
-        return response
+    def _new_nonce(self, url: str) -> bytes:
+        nonce = _nonce_of(self._accepted(self.transport.send("HEAD", url, headers={})))
+        if nonce is None:
+            raise IssuerError(f"{self.transport.server} sent no nonce", "it is tried again later")
+        return nonce
 
-    def _read(self, response: requests.Response, deadline: float) -> None:
-        body = b""
-        for chunk in response.iter_content(65536):
-            body += chunk
-            if len(body) > MAX_REPLY_BYTES:
-                raise IssuerError(
-                    f"{self._server} sent a reply of more than {MAX_REPLY_BYTES} bytes",
-                    "check that acme.directory is the address of an ACME directory",
-                )
-            if self._clock.monotonic() > deadline:
-                raise IssuerError(
-                    f"{self._server} took more than {REPLY_TIMEOUT:.0f} s for one reply",
-                    "it is tried again later",
-                )
-        response._content = body  # noqa: SLF001 - what requests does, less our limits
+    def _accepted(self, reply: requests.Response) -> requests.Response:
+        objection = self.transport.objection(reply)
+        if objection is not None:
+            raise objection
+        return reply
 
-    def _checked(self, response: requests.Response) -> requests.Response:
-        """The reply if it is a success; its nonce is kept in any case."""
-        if nonce := response.headers.get(self.REPLAY_NONCE_HEADER):
-            self._keep_nonce(nonce)
-        if 200 <= response.status_code < 300:
-            return response
-        retry_after = read_retry_after(response.headers, self._clock.now())
-        problem = read_problem(read_json(response))
-        terms = response.links.get("terms-of-service", {}).get("url", "")
-        if terms and not problem.instance:
-            problem = replace(problem, instance=terms)  # what section 7.3.3 means by it
-        if not (problem.type or problem.detail):
-            raise reply_without_problem(
-                self._server,
-                response.status_code,
-                location=response.headers.get("Location", ""),
-                retry_after=retry_after,
-            )
-        raise refusal(
-            self._server,
-            problem,
-            status=response.status_code,
-            retry_after=retry_after,
-            caa_identity=self.caa_identity,
-        )
 
-    def _keep_nonce(self, header: str) -> None:
-        try:
-            nonce: Any = decode_b64jose(header)
-        except DeserializationError:
-            return  # as good as none
-        self._nonces.clear()  # the newest is the least likely to have gone stale
-        self._nonces.add(nonce)
+class _Nonces:
+    """Nonces for later (section 6.5): the newest first, and none that may have gone stale."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: list[tuple[bytes, float]] = []
+
+    def put(self, nonce: bytes | None) -> None:
+        if nonce is not None:
+            with self._lock:
+                self._held.append((nonce, self._clock.monotonic()))
+
+    def take(self) -> bytes | None:
+        oldest = self._clock.monotonic() - NONCE_LIFETIME
+        with self._lock:
+            if self._held and self._held[-1][1] >= oldest:
+                return self._held.pop()[0]
+            self._held.clear()
+            return None
+
+    def clear(self) -> None:
+        with self._lock:
+            self._held.clear()
+
+
+def _nonce_of(reply: requests.Response) -> bytes | None:
+    """The nonce that every reply brings; one that is no base64url is as good as none."""
+    try:
+        nonce: bytes = decode_b64jose(reply.headers.get("Replay-Nonce", ""))
+    except DeserializationError:
+        return None
+    return nonce or None
 
 
 def is_passing(error: IssuerError) -> bool:
@@ -207,63 +179,3 @@ def _retry_wait(error: IssuerError, failures: int) -> float:
     doubling = _FIRST_RETRY_WAIT * (1 << (failures - 1))
     jittered = doubling * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, guards nothing
     return max(jittered, (error.retry_after or timedelta()).total_seconds())
-
-
-def read_json(response: requests.Response) -> object:
-    """The reply's JSON; None where it is none."""
-    try:
-        document: object = response.json()
-    except (ValueError, RecursionError):  # requests' JSONDecodeError is a ValueError
-        return None
-    return document
-
-
-def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps requests from sending what ~/.netrc may hold."""
-    return request
-
-
-def _not_reached(server: str, error: OSError) -> IssuerError:
-    """What kept the reply away, in one sentence. The library's own names URLs and objects."""
-    text = str(error)
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = text.partition("certificate verify failed: ")[2].partition("(")[0]
-        return IssuerError(
-            f"the TLS certificate of {server} is not to be trusted: {clean(reason, 120)}",
-            "check this machine's clock; for a CA of your own name its root in acme.ca_bundle",
-        )
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidProxyURL):
-        return IssuerError(f"{server} is not an address", "check acme.directory", permanent=True)
-    if not isinstance(error, requests.exceptions.RequestException) or "[X509" in text:
-        return IssuerError(
-            f"the certificates to trust for {server} cannot be read",
-            "check that the file that acme.ca_bundle names is there and holds PEM certificates",
-            permanent=True,
-        )
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        why = f"no connection within {CONNECT_TIMEOUT:.0f} s"
-    elif isinstance(error, requests.exceptions.Timeout) or "Read timed out" in text:
-        why = f"no reply within {READ_TIMEOUT:.0f} s"
-    else:
-        why = _reason(error)
-    return NotReached(
-        f"{server} cannot be reached: {why}",
-        "check this machine's connection to the internet; it is tried again later",
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost words of the operating system, of an error that wraps others."""
-    reason, depth = "the connection broke off", 0
-    inner: BaseException | None = error
-    while inner is not None and depth < 10:
-        if isinstance(inner, OSError) and inner.strerror:
-            reason = clean(inner.strerror, 120)
-        nested = [
-            each
-            for each in (getattr(inner, "reason", None), *inner.args)
-            if isinstance(each, BaseException)
-        ]
-        inner = nested[0] if nested else inner.__cause__ or inner.__context__
-        depth += 1
-    return reason

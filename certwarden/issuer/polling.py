@@ -1,7 +1,8 @@
 """When to look again at what the CA is working on (RFC 8555 sections 7.4 and 7.5.1).
 
-An early look, because most servers have finished by then. After that the server's Retry-After
-rules; where it sends none, growing steps do. All on the monotonic clock.
+The server's Retry-After rules, that of the reply to our own request included. Where it sends none
+there is an early look, because most servers have finished by then, and growing steps after that.
+All on the monotonic clock.
 """
 
 from collections.abc import Callable
@@ -39,14 +40,16 @@ def poll(
     what: str,
     pace: Pace,
     clock: Clock,
+    asked: timedelta | None = None,
 ) -> Resource:
     """Looks until it is over; `look` returns what it saw and the Retry-After that came with it.
 
-    `what` completes "… has not finished". Raises IssuerError when the pace's time is up, when the
-    server asks for a longer wait than is left of it, or when the clock was told to stop.
+    `asked` is the Retry-After that the server has sent already; `what` completes "… has not
+    finished". Raises IssuerError when the pace's time is up, when the server asks for a longer wait
+    than is left of it, or when the clock was told to stop.
     """
     deadline = clock.monotonic() + pace.timeout
-    pause, asked = pace.early, None
+    pause = pace.early if asked is None else _obeyed(asked)
     for step in chain(pace.steps, repeat(pace.steps[-1])):
         if clock.monotonic() + pause > deadline:
             raise IssuerError(
@@ -58,8 +61,12 @@ def poll(
         seen, asked = look()
         if is_over(seen):
             return seen
-        pause = step if asked is None else max(asked.total_seconds(), SHORTEST_PAUSE)
+        pause = step if asked is None else _obeyed(asked)
     raise AssertionError  # pragma: no cover - the steps never end
+
+
+def _obeyed(asked: timedelta) -> float:
+    return max(asked.total_seconds(), SHORTEST_PAUSE)
 
 
 def _pause(clock: Clock, seconds: float, what: str) -> None:

@@ -7,10 +7,11 @@ server says is a stranger's text: it is cleaned and capped here.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from certwarden.errors import ORDER_GONE, IssuerError, clean
+from certwarden.http import MAX_RETRY_AFTER, is_secured
 
 URN = "urn:ietf:params:acme:error:"
 PAUSED_WAIT = timedelta(days=1)
@@ -166,10 +167,12 @@ def refusal(
     status: int | None = None,
     retry_after: timedelta | None = None,
     caa_identity: str = "",
+    now: datetime | None = None,
 ) -> IssuerError:
     """The error for a request that the server answered with a problem document.
 
-    `caa_identity` is the domain name by which CAA records allow this CA, where it told us.
+    `caa_identity` is the domain name by which CAA records allow this CA, where it told us. `now`
+    makes a wait of the instant that a limit's text names, where no Retry-After came with it.
     """
     problems = (problem, *problem.subproblems)
     kinds = [_KINDS.get(each.type, _UNKNOWN) for each in problems]
@@ -178,10 +181,12 @@ def refusal(
     words = {
         "names": _names_of(problem),
         "caa": caa_identity or "this CA",
-        "instance": _link(problem.instance) or "the CA's web site",
+        "instance": link(problem.instance) or "the CA's web site",
     }
     detail, hint = problem.detail, decisive.hint.format(**words)
     unpause = _unpause_link(problem)
+    if retry_after is None and now is not None and problem.type == "rateLimited":
+        retry_after = _wait_told(problem.detail, now)
     if unpause:
         detail = detail.replace(unpause, "").removesuffix("Please visit: ")
         hint = f"visit {unpause} to have the pause lifted, then run it again"
@@ -209,7 +214,7 @@ def reply_without_problem(
     elif status == 404:
         says, hint = "has nothing at this address", "check acme.directory"
     elif 300 <= status < 400:
-        says, hint = f"sends us on to {_link(location) or 'nowhere'}", "set acme.directory to that"
+        says, hint = f"sends us on to {link(location) or 'nowhere'}", "set acme.directory to that"
         permanent = True
     else:
         says = "does not let us in" if status in (401, 403) else "cannot make sense of our request"
@@ -236,8 +241,13 @@ class NotValidated:
 def validation_failure(
     server: str, failures: Sequence[NotValidated], *, caa_identity: str = ""
 ) -> IssuerError:
-    """The error for authorizations that ended in another state than valid, by name."""
+    """The error for authorizations that ended in another state than valid, by name.
+
+    Its `failed_names` are those of which the validation failed: a CA counts them, but not those
+    that expired or were deactivated.
+    """
     clauses, hints, types, permanent = [], [], [], False
+    failed = [each.name.removeprefix("*.") for each in failures if each.status == "invalid"]
     for each in failures[:_MAX_SUBPROBLEMS]:
         if each.problem is None:
             clauses.append(f"{each.name} (its authorization is {clean(each.status, 30)})")
@@ -256,6 +266,7 @@ def validation_failure(
         f"{server} did not validate {', '.join(clauses) or 'the order'}",
         hints[0] if hints else "it is tried again with a new order",
         problem=(types[0] if len(types) == 1 else "compound") if types else "",
+        failed_names=tuple(dict.fromkeys(failed)),
         permanent=permanent,
     )
 
@@ -299,9 +310,21 @@ def _names_of(problem: Problem) -> str:
     )
 
 
-def _link(text: str) -> str:
+def link(text: str) -> str:
     """The text if it is nothing but an https link that a person can be shown, else ""."""
-    return text if re.fullmatch(r"https://[!-~]{1,2000}", text) else ""
+    return text if re.fullmatch(r"https://[!-~]{1,2000}", text) and is_secured(text) else ""
+
+
+def _wait_told(detail: str, now: datetime) -> timedelta | None:
+    """What is left until the instant in "retry after 2026-11-24 10:00:00 UTC", as Boulder says."""
+    told = re.search(r"retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", detail)
+    if told is None:
+        return None
+    try:
+        until = datetime.fromisoformat(told[1]).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return min(max(until - now, timedelta()), MAX_RETRY_AFTER)
 
 
 def _unpause_link(problem: Problem) -> str:

@@ -28,6 +28,7 @@ class Directory:
     new_account: str
     new_order: str
     revoke_certificate: str
+    renewal_info: str  # RFC 9773 section 4, unchecked; "" where it is not offered
     terms_of_service: str
     caa_identity: str
     profiles: tuple[str, ...]
@@ -95,6 +96,7 @@ def read_directory(server: str, document: object) -> Directory:
         new_account=read.url("newAccount"),
         new_order=read.url("newOrder"),
         revoke_certificate=read.url("revokeCert"),
+        renewal_info=read.optional_text("renewalInfo"),
         terms_of_service=clean(_text(meta, "termsOfService")),
         caa_identity=clean(identity, 253) if isinstance(identity, str) else "",
         profiles=tuple(map(str, profiles)) if isinstance(profiles, Mapping) else (),
@@ -170,6 +172,9 @@ class _Reader:
 
     def url(self, key: str) -> str:
         return check_url(self.text(key))
+
+    def optional_text(self, key: str) -> str:
+        return _text(self._document, key)
 
     def flag(self, key: str) -> bool:
         return self._document.get(key) is True

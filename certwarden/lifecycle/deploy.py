@@ -34,14 +34,16 @@ class Deployed:
     error: Error | None = None
 
 
-def deploy(world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime) -> Deployed:
+def deploy(
+    world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime, reloader: Reloader
+) -> Deployed:
     """Puts the pair to use at the target, or its last good one back; the caller holds its lock.
 
     Never raises Error: how it ended is what it returns, and stands in the ledger.
     """
     reporter = world.reporter
     reporter.phase(spec.name, "installing")
-    work = _Work(world, spec, now)
+    work = _Work(world, spec, now, reloader)
     wanted = pair.certificate.fingerprint
     try:
         before = work.before()
@@ -81,12 +83,14 @@ class _Before:
 class _Work:
     """One deploy to one target."""
 
-    def __init__(self, world: Neighbours, spec: TargetSpec, now: datetime) -> None:
+    def __init__(
+        self, world: Neighbours, spec: TargetSpec, now: datetime, reloader: Reloader
+    ) -> None:
         self._world = world
         self._spec = spec
         self._now = now
         self._shelf: Shelf = world.shelf(spec.name)
-        self._reloader: Reloader = world.reloader(spec.name)
+        self._reloader = reloader
         self._probe: Probe | None = world.probe(spec.name)
 
     def before(self) -> _Before:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from certwarden.errors import Error, TargetError
 from certwarden.model import CertificateSpec, Observed, ObservedTarget, Seen, TargetSpec
@@ -23,18 +24,33 @@ def observe_target(world: Neighbours, spec: TargetSpec) -> ObservedTarget:
 
 
 def _observe_certificate(
-    world: Neighbours, spec: CertificateSpec, seen: Mapping[str, Seen]
+    world: Neighbours, spec: CertificateSpec, looks: Mapping[str, Seen]
 ) -> Observed:
     """One certificate; that it cannot be read is a fact about it, and none about the others."""
-    targets = tuple(_observe(world, target, seen) for target in spec.targets)
-    failures = world.attempts.failures(spec.name)
-    revocations = world.revocations.pending_revocations(spec.name)
+    targets = tuple(_observe(world, target, looks) for target in spec.targets)
+    seen = Observed(
+        spec,
+        None,
+        None,
+        targets,
+        world.attempts.failures(spec.name),
+        world.revocations.pending_revocations(spec.name),
+        spent={
+            directory: world.limits.spent(directory, spec.domains)
+            for directory in (spec.directory_url, *spec.fallback_urls)
+            if directory in world.policy.limited
+        },
+        setup=world.setup(spec.name),
+    )
     try:
         stored = world.certificates.load(spec.name)
         draft = world.certificates.load_draft(spec.name)
     except Error as error:
-        return Observed(spec, None, None, targets, failures, revocations, trouble=error)
-    return Observed(spec, stored, draft, targets, failures, revocations)
+        return replace(seen, trouble=error)
+    info = None
+    if stored is not None:
+        info = world.suggestions.renewal_info(stored.certificate.fingerprint)
+    return replace(seen, stored=stored, draft=draft, info=info)
 
 
 def _observe(world: Neighbours, spec: TargetSpec, seen: Mapping[str, Seen]) -> ObservedTarget:
@@ -44,7 +60,8 @@ def _observe(world: Neighbours, spec: TargetSpec, seen: Mapping[str, Seen]) -> O
     except TargetError as error:  # the deploy that this asks for meets the same, and says so
         trouble = error
     last_deploy = world.deploys.last_deploy(spec.name)
-    return ObservedTarget(spec, installed, seen.get(spec.name), last_deploy, trouble)
+    failures = world.deploys.deploy_failures(spec.name)
+    return ObservedTarget(spec, installed, seen.get(spec.name), last_deploy, trouble, failures)
 
 
 def _look_everywhere(world: Neighbours, specs: Sequence[CertificateSpec]) -> dict[str, Seen]:

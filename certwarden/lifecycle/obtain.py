@@ -18,12 +18,16 @@ from certwarden.errors import (
     StoreError,
     UsageError,
 )
+from certwarden.lifecycle.causes import evidence_of
+from certwarden.lifecycle.retry import Try, cause_of, limits_allow_at
+from certwarden.lifecycle.side_by_side import NameLocks
 from certwarden.model import (
     CertificateSpec,
     Chains,
     Challenge,
     Draft,
     Event,
+    Observed,
     Order,
     OrderStatus,
     Pair,
@@ -31,11 +35,12 @@ from certwarden.model import (
     Stored,
     TxtRecord,
 )
-from certwarden.pki.certificate import check_ordered, read_pair
+from certwarden.pki.certificate import check_ordered, read_pair, renewal_certificate_id
 from certwarden.pki.keys import build_csr, generate_key
 from certwarden.ports import Issuer, Level, Neighbours
 
 ROOM_NEEDED = 1024 * 1024  # a version is a few kilobytes; with less free, ordering would waste one
+_REFUSALS = frozenset({"caa", "rejectedIdentifier", "unsupportedIdentifier"})
 
 
 @dataclass(frozen=True)
@@ -46,34 +51,68 @@ class Obtained:
     litter: Error | None
 
 
-def obtain(world: Neighbours, spec: CertificateSpec, now: datetime) -> Obtained:
-    """Obtains a certificate for the spec and stores it as a new version; raises Error.
+class Desk:
+    """Where the orders of a pass are worked on: what they share, and what must not meet."""
 
-    An order that an earlier pass had under way is taken up where it stands. The caller holds the
-    lock on orders.
+    def __init__(self, world: Neighbours) -> None:
+        self.world = world
+        self.names = NameLocks()  # of challenges
+        self.sets = NameLocks()  # of the names of whole certificates
+
+    def is_limited(self, issuer: Issuer) -> bool:
+        """Whether what is spent at this directory is counted."""
+        return issuer.directory_url in self.world.policy.limited
+
+    def check_limits(self, issuer: Issuer, names: Sequence[str], *, is_new_order: bool) -> None:
+        """No try may overdraw what the CA allows, whoever asks for it; raises IssuerError."""
+        if not self.is_limited(issuer):
+            return
+        now = self.world.clock.now()
+        spent = self.world.limits.spent(issuer.directory_url, names)
+        at, text = limits_allow_at(spent, names, now, is_new_order=is_new_order)
+        if at > now:
+            raise IssuerError(
+                f"the CA's limits would be overdrawn: {text}",
+                "it is tried again when they allow it",
+                problem="rateLimited",
+                retry_after=at - now,
+            )
+
+
+def obtain(desk: Desk, seen: Observed, wanted: Try, now: datetime) -> Obtained:
+    """Obtains a certificate as observed and stores it as a new version; raises Error.
+
+    `wanted` says at which directory, and whether a new order is to prove itself at the staging
+    directory first. An order that an earlier pass had under way is taken up where it stands. The
+    caller holds the lock on orders.
     """
-    issuer = world.issuer()
-    attempt = world.attempts.begin_attempt(spec.name, issuer.directory_url, spec.domains, now)
+    world, spec = desk.world, seen.spec
+    attempt = world.attempts.begin_attempt(
+        spec.name, wanted.directory_url, spec.domains, now, seen.setup
+    )
     try:
-        obtained = _obtain(world, issuer, spec, now)
+        with desk.sets.hold([" ".join(sorted(spec.domains))]):  # the limits count them together
+            obtained = _Work(desk, seen, wanted, attempt, now).obtain()
     except Error as error:
         event = Event(world.clock.now(), "obtain-failed", spec.name, None, error.what)
-        _conclude(world, attempt, error, event)
+        _conclude(world, spec, attempt, error, event)
         raise
     leaf = obtained.stored.certificate
     text = f"valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC, by {leaf.issuer}"
     version = f"version {obtained.stored.version}, {text}"
-    _conclude(world, attempt, None, Event(world.clock.now(), "obtained", spec.name, None, version))
+    event = Event(world.clock.now(), "obtained", spec.name, None, version)
+    _conclude(world, spec, attempt, None, event)
     world.reporter.event(Level.INFO, spec.name, f"certificate obtained, {text}")
     return obtained
 
 
-def rehearse(world: Neighbours, spec: CertificateSpec, now: datetime) -> Pair:
+def rehearse(desk: Desk, spec: CertificateSpec, now: datetime) -> Pair:
     """Goes through the whole of an order at the staging directory and keeps no certificate.
 
-    Raises Error, also where TXT records had to be left.
+    Authorizations that the directory would reuse prove nothing: they are given up, and ordered
+    again. Raises Error, also where TXT records had to be left.
     """
-    issuer = world.staging_issuer()
+    issuer = desk.world.staging_issuer()
     if issuer is None:
         raise UsageError(
             "there is no staging directory to rehearse at",
@@ -81,91 +120,177 @@ def rehearse(world: Neighbours, spec: CertificateSpec, now: datetime) -> Pair:
         )
     draft = _new_draft(spec, issuer.directory_url, now)
     order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
-    chains, litter = _complete(world, issuer, draft, order)
+    if order.reused:
+        issuer.deactivate(order)
+        order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
+    chains, litter = _complete(desk, issuer, draft, order)
     pair = _checked(draft, chains, now)
     if litter is not None:
         raise litter
     return pair
 
 
-def _obtain(world: Neighbours, issuer: Issuer, spec: CertificateSpec, now: datetime) -> Obtained:
-    if world.certificates.free_bytes() < ROOM_NEEDED:
-        raise StoreError("the state directory's file system is full", "free some space on it")
-    draft, order = _open(world, issuer, spec, now)
-    chains, litter = _complete(world, issuer, draft, order)
-    world.reporter.phase(spec.name, "storing")
-    try:
-        return Obtained(world.certificates.commit(draft, chains, now), litter)
-    except NotNowError:
-        raise  # the order is as good as the clock: once that is right, there is nothing to order
-    except MaterialError as error:
-        # A garbled download is worth a second one; the same answer twice is the CA's last word.
-        failures = world.attempts.failures(spec.name)
-        if failures and failures[0].what == error.what:
-            world.certificates.discard_draft(spec.name)
-        raise
+class _Work:
+    """One attempt to obtain one certificate."""
 
+    def __init__(
+        self, desk: Desk, seen: Observed, wanted: Try, attempt: int, now: datetime
+    ) -> None:
+        self._desk = desk
+        self._world = desk.world
+        self._seen = seen
+        directory = wanted.directory_url
+        profile = desk.world.policy.fallback_profiles.get(directory, seen.spec.profile)
+        self._spec = replace(seen.spec, directory_url=directory, profile=profile)
+        self._wanted = wanted
+        self._attempt = attempt
+        self._now = now
 
-def _open(
-    world: Neighbours, issuer: Issuer, spec: CertificateSpec, now: datetime
-) -> tuple[Draft, Order]:
-    """The order to go on with, and its draft, which is on disk and names it."""
-    world.reporter.phase(spec.name, "ordering")
-    draft = world.certificates.load_draft(spec.name)
-    if draft is not None and not _fits(draft, spec, issuer.directory_url):
-        draft = None
-    if draft is not None and draft.order_url:
+    def obtain(self) -> Obtained:
+        world, name = self._world, self._spec.name
+        if world.certificates.free_bytes() < ROOM_NEEDED:
+            raise StoreError("the state directory's file system is full", "free some space on it")
+        issuer = world.issuer(self._wanted.directory_url)
+        draft, order = self._open(issuer)
+        chains, litter = _complete(self._desk, issuer, draft, order)
+        world.reporter.phase(name, "storing")
         try:
-            return draft, issuer.open(draft.domains, draft.order_url)
-        except IssuerError as error:
-            if error.problem != ORDER_GONE:
-                raise
-            world.reporter.event(Level.INFO, spec.name, f"a new order is needed: {error.what}")
+            return Obtained(world.certificates.commit(draft, chains, world.clock.now()), litter)
+        except NotNowError:
+            raise  # the order is as good as the clock: once that is right, nothing is to be ordered
+        except MaterialError as error:
+            # A garbled download is worth a second one; the same answer twice is the CA's last word.
+            failures = self._seen.failures
+            if failures and failures[0].what == error.what:
+                world.certificates.discard_draft(name)
+            raise
+
+    def _open(self, issuer: Issuer) -> tuple[Draft, Order]:
+        """The order to go on with, and its draft, which is on disk and names it."""
+        world, spec = self._world, self._spec
+        world.reporter.phase(spec.name, "ordering")
+        draft = world.certificates.load_draft(spec.name)
+        if draft is not None and not _fits(draft, spec, issuer.directory_url):
             draft = None
-    if draft is None:
-        draft = _new_draft(spec, issuer.directory_url, now)
+        if draft is not None and draft.order_url:
+            try:
+                return draft, issuer.open(draft.domains, draft.order_url)
+            except IssuerError as error:
+                if error.problem != ORDER_GONE:
+                    raise
+                world.reporter.event(Level.INFO, spec.name, f"a new order is needed: {error.what}")
+                draft = None
+        self._desk.check_limits(issuer, spec.domains, is_new_order=True)
+        if self._wanted.is_proving:
+            self._prove(issuer)
+        if draft is None:
+            draft = _new_draft(spec, issuer.directory_url, self._now)
+            world.certificates.save_draft(draft)
+        account_url = issuer.account_url()
+        replaces = self._replaces(issuer, account_url)
+        order_url = issuer.place(draft.domains, draft.profile, replaces)
+        draft = replace(draft, order_url=order_url, account_url=account_url)
         world.certificates.save_draft(draft)
-    draft = replace(draft, order_url=issuer.place(draft.domains, draft.profile))
-    world.certificates.save_draft(draft)
-    return draft, issuer.open(draft.domains, draft.order_url)
+        return draft, issuer.open(draft.domains, draft.order_url)
+
+    def _replaces(self, issuer: Issuer, account_url: str) -> str | None:
+        """Which certificate the order replaces, where the CA has suggested just that.
+
+        RFC 9773 section 5: by the account that had it issued; and only inside the window it is
+        exempt from limits.
+        """
+        stored, info = self._seen.stored, self._seen.info
+        if stored is None or info is None or info.window is None:
+            return None
+        is_ours = stored.directory_url == issuer.directory_url
+        is_ours = is_ours and stored.account_url in ("", account_url)
+        if not is_ours or not info.window.start <= self._now < info.window.end:
+            return None
+        return renewal_certificate_id(stored.pair.chain_pem[0])
+
+    def _prove(self, issuer: Issuer) -> None:
+        """Rehearses at the staging directory, so that no further failure is spent at this one.
+
+        Raises what would fail here as well; what only the staging directory lacks is told.
+        """
+        world, spec = self._world, self._spec
+        staging = world.staging_issuer()
+        if staging is None:
+            return
+        world.reporter.phase(spec.name, "rehearsing at the staging directory")
+        world.attempts.move_attempt(self._attempt, staging.directory_url)
+        try:
+            rehearse(self._desk, spec, self._now)
+        except IssuerError as error:
+            is_bound = error.problem == "caa" and world.caa_records().binds_account(spec.domains)
+            if not is_bound and (error.failed_names or error.problem in _REFUSALS):
+                raise
+            why = "a CAA record allows only the account at the real one" if is_bound else error.what
+            text = f"nothing was proven at the staging directory, which is left out: {why}"
+            world.reporter.event(Level.WARNING, spec.name, text)
+        world.attempts.move_attempt(self._attempt, issuer.directory_url)
 
 
 def _complete(
-    world: Neighbours, issuer: Issuer, draft: Draft, order: Order
+    desk: Desk, issuer: Issuer, draft: Draft, order: Order
 ) -> tuple[Chains, Error | None]:
     """From an order as it stands to its chains; and why TXT records are left, if they are."""
+    world = desk.world
     litter = None
     if order.status is OrderStatus.PENDING:
-        order, litter = _validate(world, issuer, draft.name, order)
+        order, litter = _validate(desk, issuer, draft.name, order)
     world.reporter.phase(draft.name, "finalizing")
+    if desk.is_limited(issuer):
+        at = world.clock.now()
+        world.limits.issuing(issuer.directory_url, order.url, draft.domains, at)
     return issuer.finalize(order, build_csr(draft.key_pem, draft.domains)), litter
 
 
-def _validate(
-    world: Neighbours, issuer: Issuer, name: str, order: Order
-) -> tuple[Order, Error | None]:
+def _validate(desk: Desk, issuer: Issuer, name: str, order: Order) -> tuple[Order, Error | None]:
     """Answers the order's challenges by TXT records, which are there for no longer than that."""
     if not order.challenges:
         return issuer.validate(order), None
+    world = desk.world
+    names = [challenge.record_name for challenge in order.challenges]
     world.reporter.phase(name, "placing TXT records")
-    zone = world.zone()
-    comment = f"certwarden {world.journal.instance()} {_tag(order.url)}"
-    records = _wanted(order.challenges, comment, locate=zone.locate)
-    world.journal.intend(records, world.clock.now())
-    litter = None
-    try:
-        records = zone.create(records)
+    with desk.names.hold(names):
+        identifiers = [challenge.identifier for challenge in order.challenges]
+        desk.check_limits(issuer, identifiers, is_new_order=False)
+        zone = world.zone()
+        comment = f"certwarden {world.journal.instance()} {_tag(order.url)}"
+        records = _wanted(order.challenges, comment, locate=zone.locate)
         world.journal.intend(records, world.clock.now())
-        world.reporter.phase(name, "waiting for DNS")
-        look = world.propagation().wait(records)
-        if not look.agreed:
-            text = f"going ahead although not all servers show the records: {look.detail}"
-            world.reporter.event(Level.WARNING, name, text)
-        world.reporter.phase(name, "validating")
-        order = issuer.validate(order)
-    finally:
-        litter = _remove(world, name, records)
+        litter = None
+        try:
+            records = zone.create(records)
+            world.journal.intend(records, world.clock.now())
+            world.reporter.phase(name, "waiting for DNS")
+            look = world.propagation().wait(records)
+            if not look.agreed:
+                text = f"going ahead although not all servers show the records: {look.detail}"
+                world.reporter.event(Level.WARNING, name, text)
+            world.reporter.phase(name, "validating")
+            order = _answer(desk, issuer, order)
+        finally:
+            litter = _remove(world, name, records)
     return order, litter
+
+
+def _answer(desk: Desk, issuer: Issuer, order: Order) -> Order:
+    """Has the challenges validated; each counts as failed until it is known that it did not."""
+    if not desk.is_limited(issuer):
+        return issuer.validate(order)
+    limits = desk.world.limits
+    names = [challenge.identifier for challenge in order.challenges]
+    limits.authorizing(issuer.directory_url, order.url, names, desk.world.clock.now())
+    try:
+        validated = issuer.validate(order)
+    except IssuerError as error:
+        if error.failed_names:
+            limits.authorized(order.url, error.failed_names)
+        raise
+    limits.authorized(order.url, ())
+    return validated
 
 
 def sweep(world: Neighbours) -> int:
@@ -238,10 +363,13 @@ def _tag(order_url: str) -> str:
     return hashlib.sha256(order_url.encode()).hexdigest()[:12]
 
 
-def _conclude(world: Neighbours, attempt: int, error: Error | None, event: Event) -> None:
+def _conclude(
+    world: Neighbours, spec: CertificateSpec, attempt: int, error: Error | None, event: Event
+) -> None:
     """Writes down how the attempt ended; that this cannot be done changes nothing about it."""
     try:
-        world.attempts.end_attempt(attempt, event.at, error)
+        cause = cause_of(error) if error else None
+        world.attempts.end_attempt(attempt, event.at, error, cause, evidence_of(world, cause, spec))
         world.history.record(event)
     except StoreError as failure:
         world.reporter.event(Level.ERROR, event.certificate or "", failure.what, failure.hint)

@@ -1,135 +1,98 @@
 """One pass: observe, plan, act. Level-triggered: a pass after a kill just finds what is left to do.
 
-Stored, installed and served are three states, each put right on its own; one certificate that
-fails never holds up another.
+Stored, installed and served are three states, each put right on its own. At the end of a pass a
+person is told of what needs one, and the pass says when it wants to be called again.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
-from typing import TypeVar
+from datetime import datetime, timedelta
 
-from certwarden.errors import Busy, Error, TargetError
-from certwarden.lifecycle.deploy import Deployed, deploy
-from certwarden.lifecycle.observe import observe, observe_target
-from certwarden.lifecycle.obtain import obtain, sweep
-from certwarden.lifecycle.plan import deploy_reason, plan, renewal
-from certwarden.lifecycle.revoke import finish_revocations
-from certwarden.model import (
-    CertificateSpec,
-    DeployOutcome,
-    Observed,
-    Served,
-    StepKind,
-    Stored,
-    TargetSpec,
-    Unreachable,
-)
-from certwarden.pki.certificate import build_placeholder
+from certwarden.errors import Busy, ClockError, Error, ZoneError
+from certwarden.lifecycle.act import Actor, CertificateResult, Orders
+from certwarden.lifecycle.announce import announce
+from certwarden.lifecycle.judge import ClockJudge
+from certwarden.lifecycle.metrics import render_metrics
+from certwarden.lifecycle.observe import observe
+from certwarden.lifecycle.obtain import sweep
+from certwarden.lifecycle.plan import agenda, next_calls, plan
+from certwarden.lifecycle.questions import ask_about_renewal, check_token, note_working_token
+from certwarden.lifecycle.trust import Verdict
+from certwarden.model import Call, CertificateSpec, Job, Observed, StepKind
 from certwarden.ports import Level, Neighbours
 
-_Result = TypeVar("_Result")
+CLOCK_WAIT = timedelta(minutes=10)  # until a server's Date is asked for again
 
 
 @dataclass(frozen=True)
-class CertificateResult:
-    """What a pass did for one certificate."""
+class Wish:
+    """What a pass is asked for beyond what is due.
 
-    name: str
-    stored: Stored | None
-    is_new: bool = False
-    error: Error | None = None
-    litter: Error | None = None  # why TXT records of its order are left, if they are
-    deployed: tuple[Deployed, ...] = ()
+    `force`: certificates to renew whether or not they are due; `named`: those that a person has
+    named, which no back-off holds up. `is_whole`: it is about all certificates, so that at its end
+    a person is told of what needs one.
+    """
+
+    force: Collection[str] = ()
+    named: Collection[str] = ()
+    is_deploying: bool = True
+    is_whole: bool = True
+
+
+EVERYTHING = Wish()
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass did; `sweep_error` where TXT records of an earlier one had to stay behind."""
+    """What a pass did, and when it wants to be called again.
+
+    `sweep_error` says why TXT records of an earlier pass had to stay behind, `token_error` what is
+    wrong with the API token.
+    """
 
     certificates: tuple[CertificateResult, ...]
     swept: int = 0
     sweep_error: Error | None = None
+    token_error: Error | None = None
+    verdict: Verdict | None = None
+    calls: tuple[Call, ...] = ()
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing failed; a target where nobody answers is no failure."""
-        return (
-            self.sweep_error is None
-            and all(each.error is None and each.litter is None for each in self.certificates)
-            and not any(
-                deployed.outcome is DeployOutcome.FAILED
-                for each in self.certificates
-                for deployed in each.deployed
-            )
-        )
+        """Whether nothing failed."""
+        is_clean = self.sweep_error is None and self.token_error is None
+        return is_clean and all(each.is_good for each in self.certificates)
 
 
 def reconcile(
-    world: Neighbours,
-    specs: Sequence[CertificateSpec],
-    now: datetime,
-    *,
-    force: Collection[str] = (),
-    is_deploying: bool = True,
+    world: Neighbours, specs: Sequence[CertificateSpec], wish: Wish = EVERYTHING
 ) -> PassResult:
-    """One pass over the certificates: whatever is due at `now` is done, and told."""
-    observed = observe(world, specs, is_probing=is_deploying)
-    steps = plan(observed, len(world.journal.leftovers()), now, force)
-    swept, sweep_error = 0, None
-    if any(step.kind is StepKind.SWEEP for step in steps):
-        swept, sweep_error = _sweep(world)
-    due = {step.certificate for step in steps if step.kind is StepKind.OBTAIN}
-    results = tuple(
-        _act(world, seen, now, force, is_due=seen.spec.name in due, is_deploying=is_deploying)
-        for seen in observed
+    """One pass over the certificates: whatever is due is done, and told."""
+    now = world.clock.now()
+    judge = ClockJudge(world)
+    observed = observe(world, specs, is_probing=wish.is_deploying)
+    observed = ask_about_renewal(world, observed, now)
+    leftovers = len(world.journal.leftovers())
+    steps = plan(observed, leftovers, now, world.policy, force=wish.force, named=wish.named)
+    due = frozenset(
+        step.certificate for step in steps if step.kind is StepKind.OBTAIN and step.certificate
     )
-    return PassResult(results, swept, sweep_error)
-
-
-def deploy_again(world: Neighbours, specs: Sequence[CertificateSpec]) -> PassResult:
-    """Installs, reloads and verifies at every target, needed or not.
-
-    Before the first certificate a placeholder is published, so that programs can start; that is
-    never a success, and it never takes the place of a valid certificate that is being served.
-    """
-    results = []
-    for spec in specs:
-        try:
-            stored = world.certificates.load(spec.name)
-        except Error as error:
-            world.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
-            results.append(CertificateResult(spec.name, None, error=error))
-            continue
-        put = partial(_deploy_stored_or_placeholder, world, spec)
-        deployed = tuple(_locked(world, target, put) for target in spec.targets)
-        results.append(CertificateResult(spec.name, stored, deployed=deployed))
-    return PassResult(tuple(results))
-
-
-def _act(
-    world: Neighbours,
-    seen: Observed,
-    now: datetime,
-    force: Collection[str],
-    *,
-    is_due: bool,
-    is_deploying: bool,
-) -> CertificateResult:
-    """Whatever one certificate needs."""
-    name = seen.spec.name
-    if seen.trouble is not None:
-        world.reporter.event(Level.ERROR, name, seen.trouble.what, seen.trouble.hint)
-        return CertificateResult(name, None, error=seen.trouble)
-    result = CertificateResult(name, seen.stored)
-    if is_due:
-        result = _obtain_if_due(world, seen, force)
-    if result.stored is not None and is_deploying:
-        deployed = _deploy_where_needed(world, seen, result.stored, now)
-        error = finish_revocations(world, result.stored, deployed, now) or result.error
-        result = replace(result, deployed=deployed, error=error)
-    return result
+    verdict = judge.assess(now, needs_date=bool(due))
+    judge.settle(verdict)
+    refusal = None if verdict.is_trusted else ClockError(verdict.what, verdict.hint)
+    swept, sweep_error = _sweep(world) if leftovers else (0, None)
+    orders = Orders(due, frozenset(wish.force), frozenset({*wish.named, *wish.force}), refusal)
+    results = Actor(world, orders, now, is_deploying=wish.is_deploying).act(observed)
+    if any(each.is_new for each in results):
+        judge.signed(world.clock.now())
+        note_working_token(world, now)
+    # An order shows by itself what the token can do.
+    is_shown = any(each.is_new or isinstance(each.error, ZoneError) for each in results)
+    token_error = None
+    if wish.is_whole and not is_shown:
+        token_error = check_token(world, now)
+    result = PassResult(results, swept, sweep_error, token_error, verdict)
+    return _conclude(world, judge, wish, _observe_again(world, observed, results, wish), result)
 
 
 def _sweep(world: Neighbours) -> tuple[int, Error | None]:
@@ -149,82 +112,54 @@ def _sweep(world: Neighbours) -> tuple[int, Error | None]:
     return swept, None
 
 
-def _obtain_if_due(world: Neighbours, seen: Observed, force: Collection[str]) -> CertificateResult:
-    """Obtains under the lock on orders, after looking again whether nobody else has meanwhile."""
-    name = seen.spec.name
-    stored = seen.stored
-    try:
-        with world.locks.orders():
-            now = world.clock.now()  # the wait for the lock may have been long
-            (again,) = observe(world, (seen.spec,), is_probing=False)
-            if again.trouble is not None:
-                raise again.trouble
-            stored = again.stored
-            is_due = renewal(again, now).at <= now
-            if not is_due and (_version(again) != _version(seen) or name not in force):
-                return CertificateResult(name, stored)
-            obtained = obtain(world, seen.spec, now)
-    except Error as error:
-        world.reporter.event(Level.ERROR, name, error.what, error.hint)
-        return CertificateResult(name, stored, error=error)
-    return CertificateResult(name, obtained.stored, is_new=True, litter=obtained.litter)
-
-
-def _version(seen: Observed) -> int:
-    return seen.stored.version if seen.stored else 0
-
-
-def _deploy_where_needed(
-    world: Neighbours, seen: Observed, stored: Stored, now: datetime
-) -> tuple[Deployed, ...]:
-    put = partial(_deploy_if_needed, world, stored)
-    deployed = []
-    for target in seen.targets:
-        if deploy_reason(stored, target, now) is not None:
-            if (result := _locked(world, target.spec, put)) is not None:
-                deployed.append(result)
-        elif isinstance(target.seen, Unreachable):
-            world.reporter.event(Level.WARNING, target.spec.name, target.seen.what)
-    return tuple(deployed)
-
-
-def _locked(
-    world: Neighbours, target: TargetSpec, put: Callable[[TargetSpec], _Result]
-) -> _Result | Deployed:
-    """What `put` did under the target's lock; an error on the way is a failed deploy."""
-    try:
-        with world.locks.target(target.name):
-            return put(target)
-    except Error as error:
-        world.reporter.event(Level.ERROR, target.name, error.what, error.hint)
-        return Deployed(target.name, DeployOutcome.FAILED, error)
-
-
-def _deploy_if_needed(world: Neighbours, stored: Stored, target: TargetSpec) -> Deployed | None:
-    """Looks again, now that nobody else is at it; None where it has been done meanwhile."""
+def _observe_again(
+    world: Neighbours,
+    observed: Sequence[Observed],
+    results: Sequence[CertificateResult],
+    wish: Wish,
+) -> tuple[Observed, ...]:
+    """The facts after the pass: those of certificates that it touched are looked at anew."""
+    touched = [
+        seen.spec
+        for seen, result in zip(observed, results, strict=True)
+        if result.is_new or result.error or result.deployed
+    ]
+    if not touched:
+        return tuple(observed)
     now = world.clock.now()
-    stored = world.certificates.load(stored.name) or stored
-    if deploy_reason(stored, observe_target(world, target), now) is None:
-        return None
-    return deploy(world, target, stored.pair, now)
+    again = ask_about_renewal(world, observe(world, touched, is_probing=wish.is_deploying), now)
+    anew = {seen.spec.name: seen for seen in again}
+    return tuple(anew.get(seen.spec.name, seen) for seen in observed)
 
 
-def _deploy_stored_or_placeholder(
-    world: Neighbours, spec: CertificateSpec, target: TargetSpec
-) -> Deployed:
+def _conclude(
+    world: Neighbours,
+    judge: ClockJudge,
+    wish: Wish,
+    observed: Sequence[Observed],
+    result: PassResult,
+) -> PassResult:
+    """Tells a person and the metrics; then says when the next pass is wanted."""
     now = world.clock.now()
-    stored = world.certificates.load(spec.name)
-    if stored is not None:
-        return deploy(world, target, stored.pair, now)
-    seen = observe_target(world, target).seen
-    if isinstance(seen, Served) and seen.certificate.is_valid_at(now):
-        what = f"there is no certificate yet for {spec.name}, so what {target.name} serves stays"
-    else:
-        pair = build_placeholder(spec.domains, spec.key_type, now)
-        result = deploy(world, target, pair, now)
-        if result.outcome is DeployOutcome.FAILED:
-            return result
-        what = f"{target.name} has only a placeholder until there is a certificate for {spec.name}"
-    error = TargetError(what, f"run `certwarden renew {spec.name}`")
-    world.reporter.event(Level.WARNING, target.name, error.what, error.hint)
-    return Deployed(target.name, DeployOutcome.FAILED, error)
+    is_good = result.is_good
+    check = world.watch.token_check()
+    if wish.is_whole and wish.is_deploying:
+        announce(world, judge, observed, now, is_good=is_good)
+        if (metrics := world.metrics()) is not None:
+            verdict = judge.assess(now, needs_date=False)
+            try:
+                metrics.write(render_metrics(observed, verdict, check, now, is_good=is_good))
+            except Error as error:
+                world.reporter.event(Level.WARNING, "metrics", error.what, error.hint)
+    steps = agenda(observed, len(world.journal.leftovers()), now, world.policy)
+    calls = next_calls(steps, observed, check, world.setup(None), now)
+    if result.verdict is not None and not result.verdict.is_trusted and result.verdict.is_asked:
+        calls = tuple(_once_trusted(call, now) for call in calls)
+    return replace(result, calls=calls)
+
+
+def _once_trusted(call: Call, now: datetime) -> Call:
+    """What is due has to wait for the clock; a Date that confirms it is asked for again."""
+    if call.job is not Job.RECONCILE or call.at > now + CLOCK_WAIT:
+        return call
+    return Call(call.job, now + CLOCK_WAIT, "the clock is looked at again")

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from certwarden.lifecycle.plan import renewal
+from certwarden.lifecycle.renewal import renewal
+from certwarden.lifecycle.retry import last_failure
 from certwarden.model import (
     DeployOutcome,
     NoHandshake,
@@ -46,7 +47,7 @@ def certificate_state(seen: Observed, now: datetime) -> CertificateState:
     if seen.stored.certificate.not_after <= now:
         return CertificateState.EXPIRED
     if renewal(seen, now).at <= now:
-        return CertificateState.FAILING if seen.failures else CertificateState.DUE
+        return CertificateState.FAILING if last_failure(seen) else CertificateState.DUE
     return CertificateState.OK
 
 

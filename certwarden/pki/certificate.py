@@ -4,8 +4,10 @@ Everything that comes from outside passes through here: sizes are capped, and wh
 serialised afresh, never copied. Knows nothing of files.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
@@ -21,6 +23,7 @@ from certwarden.pki.keys import generate_key, load_key, public_bytes, signature_
 MAX_CERTIFICATE_BYTES = 64 * 1024
 MAX_CHAIN_BYTES = 128 * 1024
 MAX_CHAIN_LENGTH = 10
+MAX_PAIRS_REMEMBERED = 256
 PLACEHOLDER_LIFETIME = timedelta(days=7)
 CLOCK_SKEW = timedelta(hours=1)
 PLACEHOLDER_ISSUER = "certwarden placeholder"
@@ -46,7 +49,13 @@ def read_pair(key_pem: Secret, chain_pem: bytes) -> Pair:
     """The key and its chain, if they belong together; raises MaterialError if they do not.
 
     The leaf must be for the key, and each further certificate must have signed the one before it.
+    The same bytes are examined once: a pass meets them in the store and again at each target.
     """
+    return _read_pair(key_pem, chain_pem)
+
+
+@lru_cache(maxsize=MAX_PAIRS_REMEMBERED)
+def _read_pair(key_pem: Secret, chain_pem: bytes) -> Pair:
     chain = _load_chain(chain_pem)
     key = load_key(key_pem)
     leaf = chain[0]
@@ -118,6 +127,29 @@ def build_placeholder(domains: Sequence[str], key_type: KeyType, now: datetime) 
 def is_placeholder(pair: Pair) -> bool:
     """No CA bears this name; one certificate alone is all that a placeholder has."""
     return len(pair.chain_pem) == 1 and pair.certificate.issuer == PLACEHOLDER_ISSUER
+
+
+def renewal_certificate_id(leaf_pem: bytes) -> str | None:
+    """The leaf's name in renewal information (RFC 9773 section 4.1); None if it cannot have one.
+
+    That is base64url(its authority key identifier) "." base64url(its serial, DER without tag and
+    length). Raises MaterialError if it is no certificate.
+    """
+    leaf = _load_chain(leaf_pem)[0]
+    try:
+        extension = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return None
+    key_identifier, serial = extension.value.key_identifier, leaf.serial_number
+    if not key_identifier or serial < 0:
+        return None
+    # A positive INTEGER whose highest bit is set begins with a zero byte for its sign.
+    serial_bytes = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    return f"{_base64url(key_identifier)}.{_base64url(serial_bytes)}"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def _load_chain(pem: bytes) -> list[x509.Certificate]:

@@ -107,6 +107,7 @@ class CertificateStore:
                 "key_type": draft.key_type,
                 "profile": draft.profile,
                 "directory_url": draft.directory_url,
+                "account_url": draft.account_url,
                 "order_url": draft.order_url,
                 "created_at": draft.created_at,
             }
@@ -238,6 +239,7 @@ def _contents(
             "key_type": draft.key_type,
             "profile": draft.profile,
             "directory_url": draft.directory_url,
+            "account_url": draft.account_url,
             "obtained_at": now,
             "serial": leaf.serial,
             "fingerprint_sha256": leaf.fingerprint,
@@ -287,6 +289,7 @@ def _read_version(name: str, directory: Path, number: int) -> Stored:
             profile=metadata.optional_text("profile"),
             directory_url=metadata.text("directory_url"),
             obtained_at=metadata.instant("obtained_at"),
+            account_url=metadata.optional_text("account_url") or "",
         )
         described = (
             metadata.text("serial"),
@@ -363,6 +366,7 @@ def _read_draft(name: str, directory: Path) -> Draft:
             key_pem=key,
             order_url=order.text("order_url"),
             created_at=order.instant("created_at"),
+            account_url=order.optional_text("account_url") or "",
         )
     except ValueError:
         raise MaterialError(f"{_ORDER} is not readable") from None

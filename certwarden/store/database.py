@@ -1,7 +1,8 @@
 """The SQLite database of the state directory: opened, migrated, and its failures in sentences.
 
 Owns the file, its mode and its migrations; the tables' meaning is the ledger's. One connection,
-shared by the threads of a process under a lock; other processes take turns by SQLite's own.
+shared by the threads of a process under a lock; other processes take turns by SQLite's own. What
+threads write at the same time is committed together: a card takes its time for every commit.
 
 A damaged database must not keep certificates from being renewed: when it is opened for writing and
 SQLite finds it damaged, it is set aside, and a new one begun. Damage that only a later query meets
@@ -13,6 +14,7 @@ import sqlite3
 import stat
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +27,7 @@ from certwarden.store.damage import set_aside
 from certwarden.store.state import explained, private_directory
 
 BUSY_SECONDS = 20
+BATCH_PATIENCE = 0.1  # seconds
 
 _MODE = 0o600
 _READONLY = "make it writable, and run certwarden as its owner"
@@ -52,6 +55,14 @@ class DamagedError(StoreError):
         )
 
 
+class _Batch:
+    """Transactions of several threads that are committed together, or fail together."""
+
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self.error: StoreError | None = StoreError("the transaction was broken off")
+
+
 class Database:
     """A database at `path`, brought to the newest migration when it is first used.
 
@@ -76,27 +87,91 @@ class Database:
         self._has_told = False
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._arrivals: deque[None] = deque()  # one for each thread that is about to join a batch
+        self._batch: _Batch | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block's statements, or none; on the disk when the block ends."""
-        with self._using() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            with _rolled_back_on_failure(connection):
-                yield connection
+        """All of the block's statements, or none; on the disk when the block ends.
+
+        Whoever leaves last commits for all. Blocks are not nested.
+        """
+        self._arrivals.append(None)
+        try:
+            self._lock.acquire()
+        finally:
+            self._arrivals.pop()
+        try:
+            with self._using() as connection:
+                batch = self._join(connection)
+                with _savepoint(connection):
+                    yield connection
+        finally:
+            if not self._arrivals:
+                self._commit()
+            self._lock.release()
+        self._wait(batch)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """For statements that only read."""
+        """For statements that only read; they see what other threads are about to commit."""
         with self._using() as connection:
             yield connection
 
     def close(self) -> None:
         """Lets go of the file; the next use opens it again."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._commit()
+            self._disconnect()
+
+    def _join(self, connection: sqlite3.Connection) -> _Batch:
+        """The batch that is under way, or else a new one."""
+        if self._batch is None:
+            connection.execute("BEGIN IMMEDIATE")
+            self._batch = _Batch()
+        return self._batch
+
+    def _commit(self, failure: StoreError | None = None) -> None:
+        """Commits the batch, if one is under way; how that went is for its members to raise.
+
+        `failure` is one of a member's, which may have ended the whole transaction.
+        """
+        batch, self._batch = self._batch, None
+        if batch is None or self._connection is None:
+            return
+        try:
+            if failure is not None and not self._connection.in_transaction:
+                batch.error = failure
+                return
+            with self._explained(), _rolled_back_on_failure(self._connection):
+                pass  # all that is left is to end it
+            batch.error = None
+        except StoreError as error:
+            batch.error = error
+            self._give_up(error)
+        finally:
+            batch.is_over.set()
+
+    def _wait(self, batch: _Batch) -> None:
+        # Whoever was to come and commit may have been interrupted on the way.
+        while not batch.is_over.wait(BATCH_PATIENCE):
+            with self._lock:
+                if self._batch is batch:
+                    self._commit()
+        if batch.error is not None:
+            raise batch.error
+
+    def _give_up(self, error: StoreError) -> None:
+        """Lets go of the file: another process may have set it aside, so it is looked at anew."""
+        self._disconnect()
+        if isinstance(error, DamagedError) and self._create:
+            with suppress(OSError):
+                files.write_file(self._suspicion, Content(b""))
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
@@ -108,11 +183,8 @@ class Database:
                 with self._explained():
                     yield self._connection
             except StoreError as error:
-                # The next use looks at the file anew: another process may have set it aside.
-                self.close()
-                if isinstance(error, DamagedError) and self._create:
-                    with suppress(OSError):
-                        files.write_file(self._suspicion, Content(b""))
+                self._commit(error)  # what others have written is not lost for this one's failure
+                self._give_up(error)
                 raise
 
     def _open(self) -> sqlite3.Connection:
@@ -252,6 +324,20 @@ def _rolled_back_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block's statements, or none, within a transaction that others share."""
+    connection.execute("SAVEPOINT block")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # some failures have ended the whole of it already
+            connection.execute("ROLLBACK TO block")
+            connection.execute("RELEASE block")
+        raise
+    connection.execute("RELEASE block")
 
 
 def _read_text(data: bytes) -> str:

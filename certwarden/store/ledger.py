@@ -2,20 +2,23 @@
 
 What is about to be done is written down before it is done, so that whoever comes after a power cut
 knows of it. Implements the ports Attempts, TxtJournal, Revocations, Deploys and History on one
-database. What is kept is bounded by count, never by age: a wrong clock must not make it forget.
+database, and shares that with the books beside it: what was spent of a CA's limits, what CAs said
+about renewals, and the watch over clock, token and what was told. What is kept is bounded by count,
+never by age: a wrong clock must not make it forget.
 """
 
 import json
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certwarden.errors import Error
 from certwarden.model import (
     Attempt,
     AttemptOutcome,
+    Cause,
     DeployOutcome,
     DeployRecord,
     Event,
@@ -25,86 +28,20 @@ from certwarden.model import (
     TxtRecord,
 )
 from certwarden.ports import Reporter
-from certwarden.store.database import Database, Migration
+from certwarden.store.database import Database
+from certwarden.store.schema import MIGRATIONS, instant_text, optional_instant
+from certwarden.store.spending import SpendingBook
+from certwarden.store.watch import SuggestionBook, WatchBook
 
 ATTEMPTS_KEPT = 1000  # of each certificate
 DEPLOYS_KEPT = 200  # of each target
 EVENTS_KEPT = 10_000
 
-MIGRATIONS: tuple[Migration, ...] = (
-    (
-        "CREATE TABLE installation (instance TEXT NOT NULL)",
-        """
-        CREATE TABLE attempts (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            certificate TEXT NOT NULL,
-            directory_url TEXT NOT NULL,
-            domains TEXT NOT NULL,
-            begun_at TEXT NOT NULL,
-            outcome TEXT NOT NULL,
-            ended_at TEXT,
-            what TEXT NOT NULL DEFAULT '',
-            hint TEXT NOT NULL DEFAULT '',
-            permanent INTEGER NOT NULL DEFAULT 0,
-            retry_after REAL
-        )
-        """,
-        "CREATE INDEX attempts_of_certificate ON attempts (certificate, id)",
-        """
-        CREATE TABLE txt_records (
-            record_name TEXT NOT NULL,
-            value TEXT NOT NULL,
-            comment TEXT NOT NULL,
-            challenge_name TEXT NOT NULL,
-            zone_id TEXT NOT NULL,
-            zone_name TEXT NOT NULL,
-            record_id TEXT NOT NULL,
-            intended_at TEXT NOT NULL,
-            PRIMARY KEY (record_name, value, comment)
-        )
-        """,
-        """
-        CREATE TABLE revocations (
-            certificate TEXT NOT NULL,
-            version INTEGER NOT NULL,
-            fingerprint TEXT NOT NULL,
-            reason TEXT NOT NULL,
-            requested_at TEXT NOT NULL,
-            is_revoked INTEGER NOT NULL,
-            PRIMARY KEY (certificate, fingerprint)
-        )
-        """,
-        """
-        CREATE TABLE deploys (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            target TEXT NOT NULL,
-            fingerprint TEXT NOT NULL,
-            begun_at TEXT NOT NULL,
-            was_active INTEGER,
-            served_before TEXT,
-            outcome TEXT NOT NULL,
-            ended_at TEXT,
-            what TEXT NOT NULL DEFAULT '',
-            hint TEXT NOT NULL DEFAULT ''
-        )
-        """,
-        "CREATE INDEX deploys_of_target ON deploys (target, id)",
-        """
-        CREATE TABLE events (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            at TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            certificate TEXT,
-            target TEXT,
-            text TEXT NOT NULL
-        )
-        """,
-    ),
-)
-
 
 class Ledger:
     """The ledger at `path`. Safe for threads; every write is on the disk when it returns.
+
+    Its books `limits`, `suggestions` and `watch` are the ports of those names.
 
     `read_only` is for commands that change nothing: where there is no ledger yet, none is made.
     A damaged one counts as none, and the reporter is told; who writes sets it aside. All methods
@@ -115,6 +52,9 @@ class Ledger:
         self, path: Path, *, reporter: Reporter | None = None, read_only: bool = False
     ) -> None:
         self._database = Database(path, MIGRATIONS, create=not read_only, reporter=reporter)
+        self.limits = SpendingBook(self._database)
+        self.suggestions = SuggestionBook(self._database)
+        self.watch = WatchBook(self._database)
 
     def close(self) -> None:
         """Lets go of the database; the next call opens it again."""
@@ -123,9 +63,14 @@ class Ledger:
     # ── attempts ──────────────────────────────────────────────────────────────────────────────────
 
     def begin_attempt(
-        self, certificate: str, directory_url: str, domains: Sequence[str], at: datetime
+        self,
+        certificate: str,
+        directory_url: str,
+        domains: Sequence[str],
+        at: datetime,
+        setup: str = "",
     ) -> int:
-        """Writes down that an attempt begins; its number."""
+        """Writes down that an attempt begins, and with what configuration; its number."""
         with self._database.transaction() as connection:
             connection.execute(
                 "DELETE FROM attempts WHERE certificate = :certificate AND id <= ("
@@ -135,51 +80,76 @@ class Ledger:
             )
             return _inserted(
                 connection.execute(
-                    "INSERT INTO attempts (certificate, directory_url, domains, begun_at, outcome)"
-                    " VALUES (:certificate, :directory_url, :domains, :begun_at, :outcome)",
+                    "INSERT INTO attempts (certificate, directory_url, domains, begun_at, outcome,"
+                    " setup) VALUES (:certificate, :directory_url, :domains, :begun_at, :outcome,"
+                    " :setup)",
                     {
                         "certificate": certificate,
                         "directory_url": directory_url,
                         "domains": json.dumps(list(domains)),
-                        "begun_at": _text(at),
+                        "begun_at": instant_text(at),
                         "outcome": AttemptOutcome.BEGUN,
+                        "setup": setup,
                     },
                 )
             )
 
-    def end_attempt(self, attempt: int, at: datetime, error: Error | None) -> None:
-        """Writes down how it ended: well without an error."""
+    def move_attempt(self, attempt: int, directory_url: str) -> None:
+        """Writes down that it goes on at this directory: staging, for proof, or back from there."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET directory_url = ? WHERE id = ?", (directory_url, attempt)
+            )
+
+    def end_attempt(
+        self,
+        attempt: int,
+        at: datetime,
+        error: Error | None,
+        cause: Cause | None = None,
+        evidence: str = "",
+    ) -> None:
+        """Writes down how it ended: well without an error.
+
+        `cause` and `evidence` are those of a permanent error, just looked at.
+        """
         wait = error.retry_after if error else None
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE attempts SET outcome = :outcome, ended_at = :ended_at, what = :what,"
-                " hint = :hint, permanent = :permanent, retry_after = :retry_after WHERE id = :id",
+                " hint = :hint, cause = :cause, evidence = :evidence, looked_at = :looked_at,"
+                " retry_after = :retry_after WHERE id = :id",
                 {
                     "id": attempt,
                     "outcome": AttemptOutcome.FAILED if error else AttemptOutcome.OBTAINED,
-                    "ended_at": _text(at),
+                    "ended_at": instant_text(at),
                     "what": error.what if error else "",
                     "hint": error.hint if error else "",
-                    "permanent": bool(error and error.permanent),
+                    "cause": cause,
+                    "evidence": evidence,
+                    "looked_at": instant_text(at) if cause else None,
                     "retry_after": None if wait is None else wait.total_seconds(),
                 },
             )
 
-    def failures(self, certificate: str) -> tuple[Attempt, ...]:
-        """Failed attempts since the last success, newest first.
+    def note_look(self, attempt: int, at: datetime) -> None:
+        """Writes down that its error's cause was looked at again, and is still there."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE attempts SET looked_at = ? WHERE id = ?", (instant_text(at), attempt)
+            )
 
-        One that was cut short is no failure: its draft is taken up again.
+    def failures(self, certificate: str) -> tuple[Attempt, ...]:
+        """Attempts since the last success, newest first: those that failed and those cut short.
+
+        One that is under way cannot be told from one cut short, and stands here as well: as begun.
         """
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT * FROM attempts WHERE certificate = :certificate AND outcome = :failed"
+                "SELECT * FROM attempts WHERE certificate = :certificate"
                 " AND id > coalesce((SELECT max(id) FROM attempts"
                 " WHERE certificate = :certificate AND outcome = :obtained), 0) ORDER BY id DESC",
-                {
-                    "certificate": certificate,
-                    "failed": AttemptOutcome.FAILED,
-                    "obtained": AttemptOutcome.OBTAINED,
-                },
+                {"certificate": certificate, "obtained": AttemptOutcome.OBTAINED},
             )
             return tuple(_attempt(row) for row in rows)
 
@@ -226,7 +196,7 @@ class Ledger:
                         record.place.zone_id,
                         record.place.zone_name,
                         record.record_id,
-                        _text(at),
+                        instant_text(at),
                     )
                     for record in records
                 ],
@@ -262,7 +232,7 @@ class Ledger:
                     revocation.version,
                     revocation.fingerprint,
                     revocation.reason,
-                    _text(revocation.requested_at),
+                    instant_text(revocation.requested_at),
                     revocation.is_revoked,
                 ),
             )
@@ -310,7 +280,7 @@ class Ledger:
                     {
                         "target": target,
                         "fingerprint": fingerprint,
-                        "begun_at": _text(at),
+                        "begun_at": instant_text(at),
                         "was_active": was_active,
                         "served_before": served_before,
                         "outcome": DeployOutcome.BEGUN,
@@ -329,7 +299,7 @@ class Ledger:
                 {
                     "id": deploy,
                     "outcome": outcome,
-                    "ended_at": _text(at),
+                    "ended_at": instant_text(at),
                     "what": error.what if error else "",
                     "hint": error.hint if error else "",
                 },
@@ -343,6 +313,26 @@ class Ledger:
             ).fetchone()
             return _deploy(row) if row else None
 
+    def deploy_failures(self, target: str) -> tuple[DeployRecord, ...]:
+        """Failed deploys of the last fingerprint, newest first, back to one that went well.
+
+        One that was cut short, or at which nobody answered, neither counts nor ends the row.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM deploys WHERE target = :target AND outcome = :failed AND id > ("
+                "SELECT coalesce(max(each.id), 0) FROM deploys AS each WHERE target = :target AND ("
+                "outcome IN (:in_use, :installed) OR fingerprint <> (SELECT fingerprint FROM"
+                " deploys WHERE target = :target ORDER BY id DESC LIMIT 1))) ORDER BY id DESC",
+                {
+                    "target": target,
+                    "failed": DeployOutcome.FAILED,
+                    "in_use": DeployOutcome.IN_USE,
+                    "installed": DeployOutcome.INSTALLED,
+                },
+            )
+            return tuple(_deploy(row) for row in rows)
+
     # ── history ───────────────────────────────────────────────────────────────────────────────────
 
     def record(self, event: Event) -> None:
@@ -352,7 +342,13 @@ class Ledger:
                 connection.execute(
                     "INSERT INTO events (at, kind, certificate, target, text)"
                     " VALUES (?, ?, ?, ?, ?)",
-                    (_text(event.at), event.kind, event.certificate, event.target, event.text),
+                    (
+                        instant_text(event.at),
+                        event.kind,
+                        event.certificate,
+                        event.target,
+                        event.text,
+                    ),
                 )
             )
             connection.execute("DELETE FROM events WHERE id <= ?", (number - EVENTS_KEPT,))
@@ -379,11 +375,14 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         domains=tuple(json.loads(row["domains"])),
         begun_at=datetime.fromisoformat(row["begun_at"]),
         outcome=AttemptOutcome(row["outcome"]),
-        ended_at=datetime.fromisoformat(row["ended_at"]) if row["ended_at"] else None,
+        ended_at=optional_instant(row["ended_at"]),
         what=row["what"],
         hint=row["hint"],
-        permanent=bool(row["permanent"]),
+        cause=Cause(row["cause"]) if row["cause"] else None,
         retry_after=None if row["retry_after"] is None else timedelta(seconds=row["retry_after"]),
+        setup=row["setup"],
+        evidence=row["evidence"],
+        looked_at=optional_instant(row["looked_at"]),
     )
 
 
@@ -423,6 +422,7 @@ def _deploy(row: sqlite3.Row) -> DeployRecord:
         outcome=DeployOutcome(row["outcome"]),
         what=row["what"],
         hint=row["hint"],
+        ended_at=optional_instant(row["ended_at"]),
     )
 
 
@@ -438,7 +438,3 @@ def _event(row: sqlite3.Row) -> Event:
 
 def _inserted(cursor: sqlite3.Cursor) -> int:
     return cursor.lastrowid or 0
-
-
-def _text(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat()

@@ -1,5 +1,6 @@
-"""The DNS zone: TXT records at the provider, and whether the world can see them yet.
+"""The DNS zone: TXT records at the provider, whether the world sees them yet, and who may issue.
 
-`cloudflare` is the port `Zone`, `propagation` the port `Propagation`. Loading one does not load
-the other, and neither is loaded by a pass that has no certificate to obtain.
+`cloudflare` is the port `Zone`, and `batching` the same for many orders at once; `propagation` is
+the port `Propagation` and `caa` the port `CaaRecords`. These two do not load the provider's
+library, and nothing here is loaded by a pass that has no certificate to obtain.
 """

@@ -11,12 +11,14 @@ import json
 import logging
 import random
 import re
+import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cached_property, partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -28,12 +30,13 @@ from certwarden.errors import ZoneError, clean
 from certwarden.http import is_secured, read_retry_after
 from certwarden.model import Secret
 from certwarden.ports import Clock
-from certwarden.zone.refusals import RefusedError, explain
+from certwarden.zone.refusals import RefusedError, TokenError, explain
 
 BASE_URL = "https://api.cloudflare.com/client/v4"
 TIMEOUT = httpx.Timeout(15.0, connect=10.0)
 PATIENCE = timedelta(seconds=45)  # after so long, one piece of work is not tried again
 TRIES = 4
+MOST_AT_ONCE = 8  # requests
 MOST_BYTES = 8 * 1024 * 1024  # of one reply; a page of a thousand records has about one tenth
 MOST_SECONDS = 30.0  # for the body of one reply
 MOST_PAGES = 20
@@ -96,22 +99,53 @@ class Patience:
 
 @dataclass(frozen=True)
 class Page:
-    """The `result` of a reply, and how many pages of it there are."""
+    """The `result` of a reply, how many pages of it there are, and when it was sent.
+
+    That is by Cloudflare's own clock, or by ours where it does not tell.
+    """
 
     result: Any
     pages: int
+    sent_at: datetime
+
+
+def _patiently(ask: Callable[[], Page], patience: Patience) -> Page:
+    while True:
+        try:
+            return ask()
+        except (RefusedError, ReplyLostError) as error:
+            patience.after(error)
 
 
 class CloudflareClient:
     """Speaks for one token; safe to be used by several threads at once.
 
-    A token or a `base_url` that must not be used is told at the first request, by ZoneError.
+    A token or a `base_url` that must not be used is told at the first request, by ZoneError. No
+    more than MOST_AT_ONCE requests are under way, and none while Cloudflare has asked us to wait.
     """
 
     def __init__(self, token: Secret, *, base_url: str | None, clock: Clock) -> None:
         self._token = token
         self._base_url = base_url or BASE_URL
         self._clock = clock
+        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._closed_until = clock.monotonic()
+
+    @property
+    def is_account_owned(self) -> bool:
+        """Whether the token says of itself that it belongs to an account, not to a user."""
+        return _checked_token(self._token).startswith("cfat_")
+
+    def one(self, path: str, doing: str) -> Page:
+        """A single thing; tries again. Raises ZoneError."""
+        return _patiently(lambda: self._describe_once(path), Patience(self._clock, doing))
+
+    def some(
+        self, path: str, query: Mapping[str, str], doing: str
+    ) -> tuple[Mapping[str, Any], ...]:
+        """The first page of a listing; tries again. Raises ZoneError."""
+        patience = Patience(self._clock, doing)
+        return tuple(_patiently(lambda: self._list_once(path, query), patience).result)
 
     def everything(
         self, path: str, query: Mapping[str, str], doing: str
@@ -120,7 +154,8 @@ class CloudflareClient:
         patience = Patience(self._clock, doing)
         items: list[Mapping[str, Any]] = []
         for number in range(1, MOST_PAGES + 1):
-            page = self._page(path, {**query, "page": str(number)}, patience)
+            part = {**query, "page": str(number)}
+            page = _patiently(partial(self._list_once, path, part), patience)
             items += page.result
             if number >= page.pages:
                 return tuple(items)
@@ -129,12 +164,11 @@ class CloudflareClient:
             "delete records that are not needed any more",
         )
 
-    def _page(self, path: str, query: Mapping[str, str], patience: Patience) -> Page:
-        while True:
-            try:
-                return self._list_once(path, query)
-            except (RefusedError, ReplyLostError) as error:
-                patience.after(error)
+    def _describe_once(self, path: str) -> Page:
+        page = self._request("get", path)
+        if not isinstance(page.result, dict):
+            raise ReplyLostError("the reply does not describe anything")
+        return page
 
     def _list_once(self, path: str, query: Mapping[str, str]) -> Page:
         page = self._request("get", path, query=query)
@@ -162,18 +196,40 @@ class CloudflareClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Page:
-        try:
-            if method == "get":
-                response = self._api.get(
-                    path, cast_to=httpx.Response, options={"params": dict(query or {})}
-                )
-            else:
-                response = self._api.post(path, cast_to=httpx.Response, body=body)
-        except cloudflare.APIStatusError as error:
-            response = error.response
-        except cloudflare.APIConnectionError as error:
-            raise ReplyLostError(self._clean(_reason(error))) from None
+        with self._slots:
+            self._check_open()
+            try:
+                if method == "get":
+                    response = self._api.get(
+                        path, cast_to=httpx.Response, options={"params": dict(query or {})}
+                    )
+                else:
+                    response = self._api.post(path, cast_to=httpx.Response, body=body)
+            except cloudflare.APIStatusError as error:
+                response = error.response
+            except cloudflare.APIConnectionError as error:
+                raise ReplyLostError(self._clean(_reason(error))) from None
+            self._note_limits(response)
         return self._open(response)
+
+    def _check_open(self) -> None:
+        """Raises RefusedError while we were asked to wait: every request would prolong that."""
+        wait = self._closed_until - self._clock.monotonic()
+        if wait > 0:
+            raise RefusedError(429, (), timedelta(seconds=wait))
+
+    def _note_limits(self, response: httpx.Response) -> None:
+        """Closes the door for all threads when one was sent away, or got the last that was left.
+
+        Whoever goes over the limit is shut out for five minutes, the dashboard included.
+        """
+        wait = self._retry_after(response) if response.status_code == 429 else None
+        if response.status_code < 400:
+            spent = re.findall(r"\br=0;\s*t=(\d{1,5})\b", response.headers.get("Ratelimit", ""))
+            wait = timedelta(seconds=max(map(int, spent))) if spent else None
+        if wait:
+            until = self._clock.monotonic() + wait.total_seconds()
+            self._closed_until = max(self._closed_until, until)
 
     def _open(self, response: httpx.Response) -> Page:
         """The envelope around every reply."""
@@ -190,7 +246,11 @@ class CloudflareClient:
                 f"{self._host} answered with status {status} and something that is not JSON", wait
             )
         if status < 300 and envelope.get("success") is True:
-            return Page(envelope.get("result"), _total_pages(envelope.get("result_info")))
+            return Page(
+                envelope.get("result"),
+                _total_pages(envelope.get("result_info")),
+                _date(response) or self._clock.now(),
+            )
         errors = tuple((code, self._clean(text)) for code, text in _errors(envelope.get("errors")))
         refused = RefusedError(status, errors, wait)
         if not 400 <= status < 500 or status in (408, 409):
@@ -284,13 +344,13 @@ def _checked_token(token: Secret) -> str:
     except UnicodeDecodeError:
         text = ""
     if text.startswith("cfk_") or re.fullmatch(r"[0-9a-f]{37}", text):
-        raise ZoneError(
+        raise TokenError(
             "the Cloudflare token is a Global API Key, which opens the whole account",
             "make an API token with Zone / DNS / Edit for this zone only, and use that",
             permanent=True,
         )
     if not re.fullmatch(r"[!-~]+", text):
-        raise ZoneError(
+        raise TokenError(
             "the Cloudflare token is empty or holds characters that no token has",
             "write the token alone to [cloudflare] api_token_file, on one line and without quotes",
             permanent=True,
@@ -321,6 +381,14 @@ def _reason(error: BaseException) -> str:
 
 def _has_id(item: Any) -> bool:
     return isinstance(item, dict) and isinstance(item.get("id"), str)
+
+
+def _date(response: httpx.Response) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(response.headers.get("Date", ""))
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _total_pages(info: Any) -> int:

@@ -4,22 +4,27 @@ Owns what certwarden believes about records: which are ours (those that bear our
 zone holds a name, and what is there after a reply was lost. HTTP is the business of `client`.
 """
 
-import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from os.path import commonprefix
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from certwarden.errors import ZoneError, clean
-from certwarden.model import Place, Secret, TxtRecord
+from certwarden.model import Place, Secret, TokenHealth, TxtRecord
 from certwarden.ports import Clock
-from certwarden.zone.client import PAGE_SIZE, CloudflareClient, Patience, ReplyLostError
+from certwarden.zone.client import PAGE_SIZE, CloudflareClient, Page, Patience, ReplyLostError
 from certwarden.zone.names import ancestors, normalised
-from certwarden.zone.refusals import RefusedError
+from certwarden.zone.once import Once
+from certwarden.zone.refusals import NO_SUCH_PLACE, RefusedError, TokenError
 
 TTL = 60
 MOST_IN_A_BATCH = 200  # on the free plan
+ZONES_IN_A_PAGE = 50  # the most that Cloudflare lists at once
 LONGEST_CHAIN = 8
+_INVALID_TOKEN = 1000  # also what a user's endpoint calls an account's token, and the other way
+_VERIFYING = "verify the API token"
 
 _T = TypeVar("_T")
 _G = TypeVar("_G", bound=Hashable)
@@ -55,8 +60,37 @@ class CloudflareZone:
         self._client = CloudflareClient(token, base_url=base_url, clock=clock)
         self._clock = clock
         self._zone_ids = {normalised(name): zone_id for name, zone_id in zone_ids.items()}
-        self._visible: dict[str, _ZoneRef | None] = {}
-        self._lock = threading.Lock()
+        self._first_zones = Once(self._list_zones)
+        self._visible = Once(self._look_up)
+
+    # ── the token ─────────────────────────────────────────────────────────────────────────────────
+
+    def verify(self) -> TokenHealth:
+        """Looks whether the token is good and when it ends; raises a permanent ZoneError if not.
+
+        An account's token is verified at its account, whose id stands at the zones that the token
+        sees. Where nobody can tell its end, the token is good if it may list zones.
+        """
+        if not self._client.is_account_owned:
+            try:
+                return _health(self._client.one("/user/tokens/verify", _VERIFYING))
+            except ZoneError as error:
+                if error.code not in {_INVALID_TOKEN, *NO_SUCH_PLACE}:
+                    raise
+        for account in self._accounts()[:1]:
+            try:
+                path = f"/accounts/{quote(account, safe='')}/tokens/verify"
+                return _health(self._client.one(path, _VERIFYING))
+            except ZoneError as error:
+                if error.code is None:  # that is what we found, or no reply at all
+                    raise
+        return TokenHealth(None)
+
+    def _accounts(self) -> list[str]:
+        """The accounts of the zones that the token sees, if it sees any."""
+        owners = [zone.get("account") for zone in self._first_zones(None)]
+        ids = (_text(owner, "id") for owner in owners if isinstance(owner, dict))
+        return list(filter(None, dict.fromkeys(ids)))
 
     # ── where ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -91,12 +125,9 @@ class CloudflareZone:
         for suffix in (end, *ancestors(end)):
             if suffix in self._zone_ids:
                 return _ZoneRef(self._zone_ids[suffix], "")
-        with self._lock:
-            for candidate in ancestors(end):
-                if candidate not in self._visible:
-                    self._visible[candidate] = self._look_up(candidate)
-                if (zone := self._visible[candidate]) is not None:
-                    return zone
+        for candidate in ancestors(end):
+            if (zone := self._visible(candidate)) is not None:
+                return zone
         if len(chain) > 1:
             raise ZoneError(
                 f"{chain[0]} is delegated by CNAME to {end}, and the API token sees no zone that "
@@ -114,13 +145,10 @@ class CloudflareZone:
 
     def _look_up(self, name: str) -> _ZoneRef | None:
         """The active zone of exactly this name; None if the token sees none."""
-        found = [
-            item
-            for item in self._client.everything(
-                "/zones", {"name": name}, f"look for the zone {name}"
-            )
-            if _text(item, "name").lower() == name
-        ]
+        zones = self._first_zones(None)
+        if len(zones) >= ZONES_IN_A_PAGE:
+            zones = self._client.everything("/zones", {"name": name}, f"look for the zone {name}")
+        found = [item for item in zones if _text(item, "name").lower() == name]
         # A domain that was moved between accounts is there twice: once active, once not.
         for item in found:
             if _text(item, "status") == "active":
@@ -135,6 +163,11 @@ class CloudflareZone:
                 permanent=True,
             )
         return None
+
+    def _list_zones(self, _: None) -> tuple[Mapping[str, Any], ...]:
+        """The zones that the token sees, all of them unless they fill a page: one call for many."""
+        query = {"per_page": str(ZONES_IN_A_PAGE)}
+        return self._client.some("/zones", query, "list the zones that the API token may see")
 
     def _aliases(self, zone: _ZoneRef, names: set[str]) -> dict[str, str]:
         """The CNAMEs that the zone holds, at least those at these names, by name; one call."""
@@ -215,16 +248,35 @@ class CloudflareZone:
     def remove(self, records: Sequence[TxtRecord]) -> None:
         """Removes the records: by id where known, else whatever bears exactly their comment.
 
-        A zone that fails does not keep the others from being cleaned; its error comes last.
+        A zone that fails does not keep the others from being cleaned; its error comes last. The
+        records of a zone that was deleted went with it.
         """
         failed: ZoneError | None = None
         for zone, members in _grouped(records, _zone_ref):
             try:
                 self._remove_from(zone, members)
             except ZoneError as error:
-                failed = failed or error
+                if not (error.code in NO_SUCH_PLACE and self._is_gone(zone)):
+                    failed = failed or error
         if failed:
             raise failed
+
+    def _is_gone(self, zone: _ZoneRef) -> bool:
+        """Whether Cloudflare knows no such zone, though it is Cloudflare that we speak to.
+
+        A token that may not see the zone gets another code; at a wrong address there is nothing.
+        """
+        try:
+            self._client.one(f"/zones/{_quoted(zone)}", f"look for {zone}")
+        except ZoneError as error:
+            if error.code not in NO_SUCH_PLACE:
+                return False
+        else:
+            return False
+        try:
+            return all(_text(item, "id") != zone.id for item in self._list_zones(None))
+        except ZoneError:
+            return False
 
     def _remove_from(self, zone: _ZoneRef, records: Sequence[TxtRecord]) -> None:
         doomed = {record.record_id for record in records if record.record_id}
@@ -245,21 +297,22 @@ class CloudflareZone:
 
     def _ours(self, zone: _ZoneRef, records: Iterable[TxtRecord]) -> set[str]:
         """The ids of those of these records that are there, told by comment, name and value."""
-        ids: set[str] = set()
-        for comment, members in _grouped(records, lambda record: record.comment):
-            if not comment:
-                continue  # nothing would tell ours from anybody else's
-            keys = {_key(record) for record in members}
-            known = {record.record_id for record in members}
-            ids |= {
-                _text(item, "id")
-                for item in self._records(zone, {"type": "TXT", "comment.exact": comment})
-                if _text(item, "type") == "TXT"
-                # The API compares without regard to case.
-                and item.get("comment") == comment
-                and (_key_of(item) in keys or _text(item, "id") in known)
-            }
-        return ids
+        # Without a comment nothing would tell ours from anybody else's.
+        marked = [record for record in records if record.comment]
+        if not marked:
+            return set()
+        keys = {(record.comment, _key(record)) for record in marked}
+        known = {(record.comment, record.record_id) for record in marked}
+        return {
+            _text(item, "id")
+            for item in self._records(zone, {"type": "TXT", **_filter(marked)})
+            if _text(item, "type") == "TXT"
+            # The API compares without regard to case.
+            and (
+                (item.get("comment"), _key_of(item)) in keys
+                or (item.get("comment"), _text(item, "id")) in known
+            )
+        }
 
     def _records(self, zone: _ZoneRef, query: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
         return self._client.everything(
@@ -267,6 +320,50 @@ class CloudflareZone:
             {**query, "per_page": str(PAGE_SIZE)},
             f"list the records of {zone}",
         )
+
+
+def _filter(records: Iterable[TxtRecord]) -> dict[str, str]:
+    """What narrows a listing to the comments of these records, at least: one call for them all."""
+    comments = {record.comment for record in records}
+    if len(comments) == 1:
+        return {"comment.exact": comments.pop()}
+    prefix = commonprefix(list(comments)).rstrip()  # noqa: RUF071 - of letters is what is meant
+    return {"comment.startswith": prefix} if prefix else {}
+
+
+def _health(page: Page) -> TokenHealth:
+    """What a verification says (its status, and from when to when the token is valid)."""
+    status, expires_at = _text(page.result, "status"), _instant(page.result, "expires_on")
+    not_before = _instant(page.result, "not_before")
+    if status == "disabled":
+        raise TokenError(
+            "the Cloudflare API token is disabled",
+            "enable it at Cloudflare's dashboard, under API Tokens, or make a new one",
+            permanent=True,
+        )
+    if status == "expired":
+        since = f" on {expires_at:%Y-%m-%d}" if expires_at else ""
+        raise TokenError(
+            f"the Cloudflare API token expired{since}",
+            "make a new token with Zone / DNS / Edit and write it to [cloudflare] api_token_file",
+            permanent=True,
+        )
+    if not_before and not_before > page.sent_at:
+        raise TokenError(
+            f"the Cloudflare API token is not valid before {not_before:%Y-%m-%d %H:%M} UTC",
+            "wait until then, or take the start date off the token at Cloudflare's dashboard",
+            permanent=True,
+        )
+    return TokenHealth(expires_at)
+
+
+def _instant(item: Mapping[str, Any], key: str) -> datetime | None:
+    """An RFC 3339 instant; None where there is none that could be read."""
+    try:
+        instant = datetime.fromisoformat(_text(item, key))
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _key(record: TxtRecord) -> _Key:

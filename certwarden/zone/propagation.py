@@ -5,10 +5,13 @@ home network often sees less of DNS than the CA does. Messages are the business 
 """
 
 import socket
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,14 +19,14 @@ from pathlib import Path
 from certwarden.errors import clean
 from certwarden.model import Address, TxtRecord
 from certwarden.ports import Clock
+from certwarden.zone.datagrams import Datagrams
 from certwarden.zone.names import normalised
-from certwarden.zone.servers import Answer, NameServers, NoVote, Role, Server, Shown
+from certwarden.zone.servers import Answer, NameServers, NoVote, Question, Role, Server, Shown
 
 DEFAULT_DOH = ("https://cloudflare-dns.com/dns-query", "https://dns.google/dns-query")
 SHORTEST_STEP = 0.1
 LONGEST_STEP = 2.0
 PATIENCE = 1.5  # seconds that a look waits for those who may still answer
-MOST_THREADS = 32
 MOST_NAMED = 3  # servers in one sentence
 
 
@@ -35,14 +38,8 @@ class Look:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class _Question:
-    server: Server
-    name: str
-
-
 class DnsPropagation:
-    """Looks until all agree or `timeout` is over.
+    """Looks until all agree or `timeout` is over; safe for many threads that wait side by side.
 
     With `nameservers` only those are asked. Without, it is the authoritative servers of the zone
     that holds the record, and the resolvers at the `doh` URLs where none of those can be asked or
@@ -64,18 +61,32 @@ class DnsPropagation:
         self._settle = settle
         self._nameservers = tuple(nameservers)
         self._servers = NameServers(clock, () if nameservers else doh, ca_bundle)
+        self._lock = threading.Lock()
+        self._waiting = 0
 
     def wait(self, records: Sequence[TxtRecord]) -> Look:
         """Waits until all servers show all values of the records, which exist already."""
         try:
-            look = self._wait(records)
+            with self._servers_in_use():
+                look = self._wait(records)
         except Exception as error:  # noqa: BLE001 - advice must never be what stops a renewal
             return Look(agreed=False, detail=f"DNS cannot be asked: {clean(str(error), 200)}")
-        finally:
-            self._servers.close()
         if look.agreed:
             self._clock.sleep(self._settle.total_seconds())
         return look
+
+    @contextmanager
+    def _servers_in_use(self) -> Iterator[None]:
+        """The last one to go closes the connections that all have used."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._servers.close()
 
     def _wait(self, records: Sequence[TxtRecord]) -> Look:
         wanted: dict[str, frozenset[str]] = {}
@@ -83,9 +94,8 @@ class DnsPropagation:
             name = normalised(record.place.record_name)
             wanted[name] = wanted.get(name, frozenset()) | {record.value}
         started = self._clock.monotonic()
-        pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="dns")
+        poll = _Poll(self._servers, self._first_questions(records))
         try:
-            poll = _Poll(self._servers, pool, self._first_questions(records))
             agreed_before = False
             while True:
                 missing = self._look(poll, wanted)
@@ -99,15 +109,14 @@ class DnsPropagation:
                     return Look(agreed=False, detail=f"after {elapsed:.0f} s {missing}")
                 self._clock.sleep(step_after(elapsed))
         finally:
-            # Who has not answered by now is not waited for.
-            pool.shutdown(wait=False, cancel_futures=True)
+            poll.close()
 
     def _look(self, poll: "_Poll", wanted: Mapping[str, frozenset[str]]) -> str:
         """One look at everything; "" if all is to be seen, else what is missing, as a sentence."""
         answers = poll.look()
         # Not before there is need: a resolver that is asked too early remembers that for long.
         mute = [name for name in wanted if not voters(answers[name])]
-        if mute and poll.add(_Question(s, name) for name in mute for s in self._servers.public()):
+        if mute and poll.add(Question(s, name) for name in mute for s in self._servers.public()):
             answers = poll.look()
         return "; ".join(
             objection
@@ -115,9 +124,9 @@ class DnsPropagation:
             if (objection := objection_to(name, values, answers[name]))
         )
 
-    def _first_questions(self, records: Sequence[TxtRecord]) -> list[_Question]:
-        questions: dict[_Question, None] = {}
-        configured = [server for address in self._nameservers for server in _resolve(address)]
+    def _first_questions(self, records: Sequence[TxtRecord]) -> list[Question]:
+        questions: dict[Question, None] = {}
+        configured = configured_servers(self._nameservers)
         for record in records:
             name = normalised(record.place.record_name)
             servers = (
@@ -125,7 +134,7 @@ class DnsPropagation:
                 if self._nameservers
                 else self._servers.authoritative(name, record.place.zone_name)
             )
-            questions |= dict.fromkeys(_Question(server, name) for server in servers)
+            questions |= dict.fromkeys(Question(server, name) for server in servers)
         return list(questions)
 
 
@@ -136,16 +145,20 @@ class _Poll:
     address that swallows packets costs `PATIENCE` once.
     """
 
-    def __init__(
-        self, servers: NameServers, pool: ThreadPoolExecutor, questions: Iterable[_Question]
-    ) -> None:
+    def __init__(self, servers: NameServers, questions: Iterable[Question]) -> None:
         self._servers = servers
-        self._pool = pool
-        self._answers: dict[_Question, Answer | None] = {}
-        self._asked: dict[_Question, Future[Answer]] = {}
+        self._datagrams = Datagrams()
+        self._answers: dict[Question, Answer | None] = {}
+        self._asked: dict[Question, Future[Answer] | None] = {}  # None: by a datagram
         self.add(questions)
 
-    def add(self, questions: Iterable[_Question]) -> bool:
+    def close(self) -> None:
+        """Who has not answered by now is not waited for."""
+        self._datagrams.close()
+        for future in self._futures():
+            future.cancel()
+
+    def add(self, questions: Iterable[Question]) -> bool:
         """Asks these as well from the next look on; whether there was a new one among them."""
         new = [question for question in questions if question not in self._answers]
         self._answers |= dict.fromkeys(new)
@@ -153,22 +166,45 @@ class _Poll:
 
     def look(self) -> defaultdict[str, dict[Server, Answer]]:
         """Asks, and returns the last answer of each by name and server."""
-        hopeful = []
+        hopeful = set()
         for question, last in self._answers.items():
             if question not in self._asked:
-                future = self._pool.submit(self._servers.ask, question.server, question.name)
-                self._asked[question] = future
+                self._ask(question)
                 if not isinstance(last, NoVote):
-                    hopeful.append(future)
-        wait_for(hopeful, timeout=PATIENCE)
-        for question, future in list(self._asked.items()):
-            if future.done():
-                self._answers[question] = future.result()
-                del self._asked[question]
+                    hopeful.add(question)
+        self._collect(hopeful)
         answers: defaultdict[str, dict[Server, Answer]] = defaultdict(dict)
         for question, answer in self._answers.items():
             answers[question.name][question.server] = answer or NoVote("has not answered yet")
         return answers
+
+    def _ask(self, question: Question) -> None:
+        if question.server.role is Role.PUBLIC:
+            self._asked[question] = self._servers.ask_aside(question)
+        elif refused := self._datagrams.ask(question):
+            self._answers[question] = refused
+        else:
+            self._asked[question] = None
+
+    def _collect(self, hopeful: set[Question]) -> None:
+        """Takes the answers that are there, after waiting for these."""
+        until = time.monotonic() + PATIENCE
+        by_datagram = [q for q in hopeful if q in self._asked and self._asked[q] is None]
+        for question, answer in self._datagrams.answers(by_datagram, PATIENCE).items():
+            if answer is None:
+                self._asked[question] = self._servers.ask_aside(question)
+            else:
+                self._answers[question] = answer
+                del self._asked[question]
+        futures = [future for q in hopeful if (future := self._asked.get(q))]
+        wait_for(futures, timeout=max(0.0, until - time.monotonic()))
+        for question, asked in list(self._asked.items()):
+            if asked and asked.done():
+                self._answers[question] = asked.result()
+                del self._asked[question]
+
+    def _futures(self) -> Iterator[Future[Answer]]:
+        return filter(None, self._asked.values())
 
 
 def step_after(elapsed: float) -> float:
@@ -207,11 +243,15 @@ def objection_to(name: str, wanted: frozenset[str], answers: Mapping[Server, Ans
     return f"{name} is not to be seen everywhere: {listed}"
 
 
-def _resolve(address: Address) -> list[Server]:
-    """A configured server; by each of its addresses where it is given by its name."""
+def configured_servers(addresses: Iterable[Address]) -> tuple[Server, ...]:
+    """The servers that the user has named; each by all of its addresses where it has a name."""
+    return tuple(server for address in addresses for server in _servers_at(address))
+
+
+def _servers_at(address: Address) -> Iterator[Server]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
-    except OSError:
+    except (OSError, UnicodeError):
         found = []
-    hosts = dict.fromkeys(str(entry[4][0]) for entry in found) or {address.host: None}
-    return [Server(Role.CONFIGURED, str(address), host, address.port) for host in hosts]
+    for host in dict.fromkeys(str(entry[4][0]) for entry in found) or (address.host,):
+        yield Server(Role.CONFIGURED, str(address), host, address.port)

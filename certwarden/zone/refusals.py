@@ -10,6 +10,7 @@ from certwarden.errors import ZoneError, clean
 ALREADY_EXISTS = frozenset({81057, 81058})
 DOES_NOT_EXIST = frozenset({81044})
 RATE_LIMITED = frozenset({971})
+NO_SUCH_PLACE = frozenset({7000, 7003})
 
 
 class RefusedError(Exception):
@@ -43,6 +44,10 @@ class RefusedError(Exception):
         return self.status == 429 or bool(self.codes & RATE_LIMITED)
 
 
+class TokenError(ZoneError):
+    """The token is no good, whatever is asked with it; always permanent."""
+
+
 @dataclass(frozen=True)
 class _Meaning:
     """`what` may name {doing}, the work that failed; `hint` is what a person can do about it.
@@ -73,8 +78,8 @@ _NO_PERMISSION = _Meaning(
 )
 _UNKNOWN_ZONE = _Meaning(
     "Cloudflare knows no such zone or record: it could not {doing}",
-    "correct the id in [cloudflare] zone_ids, or leave it out and "
-    " give the token Zone / Zone / Read",
+    "correct the id in [cloudflare] zone_ids, or leave it out and give the token "
+    "Zone / Zone / Read",
 )
 _RECORD_IN_THE_WAY = _Meaning(
     "another record of the same name is in the way: Cloudflare could not {doing}",
@@ -84,6 +89,8 @@ _OUR_MISTAKE = _Meaning(
     "Cloudflare calls the record invalid: it could not {doing}",
     "this is a mistake in certwarden: please report it with this message",
 )
+
+_TOKEN_MEANINGS = (_DEAD_TOKEN, _ILLEGIBLE_TOKEN, _ANOTHER_ADDRESS)
 
 _LOCATION = re.compile(r"location:? *([0-9A-Fa-f.:]{2,45})")
 
@@ -127,7 +134,8 @@ def explain(refused: RefusedError, doing: str) -> ZoneError:
         what = f"{what} {found[1]}"
     if meaning is _OUR_MISTAKE and refused.message:
         what = f"{what}: {refused.message}"
-    return ZoneError(f"{what} (code {code})", meaning.hint, code=code, permanent=True)
+    kind = TokenError if meaning in _TOKEN_MEANINGS else ZoneError
+    return kind(f"{what} (code {code})", meaning.hint, code=code, permanent=True)
 
 
 def _meaning_of_9109(refused: RefusedError) -> _Meaning:

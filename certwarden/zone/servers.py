@@ -1,12 +1,13 @@
 """Asking name servers: one question to one of them, and which of them hold a zone.
 
 Owns DNS messages and how they travel: UDP with TCP after a truncated answer (RFC 1035, RFC 6891),
-and HTTPS (RFC 8484). What the answers together mean is decided in `propagation`.
+and HTTPS (RFC 8484); many at once over UDP is the business of `datagrams`. What the answers
+together mean is decided in `propagation`.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from certwarden.errors import clean
 from certwarden.http import is_secured
 from certwarden.ports import Clock
 from certwarden.zone.names import ancestors
+from certwarden.zone.once import Once
 
 if TYPE_CHECKING:
     import requests
@@ -34,6 +36,7 @@ LOOKUP_SECONDS = 3.0
 HTTPS_SECONDS = (3.0, 5.0)  # to connect, to read
 MOST_BYTES = 65535  # of a DNS message
 MOST_SERVERS = 32  # of one zone
+MOST_THREADS = 4  # that ask the same server; one that is slow keeps none of the others busy
 
 
 class Role(StrEnum):
@@ -55,6 +58,14 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Question:
+    """Which TXT values does this server show at this name?"""
+
+    server: Server
+    name: str
+
+
+@dataclass(frozen=True)
 class Shown:
     """The TXT values that a server shows at a name; none where there is no such name."""
 
@@ -72,39 +83,56 @@ Answer = Shown | NoVote
 
 
 class NameServers:
-    """Who can be asked, and asking them. `doh` are URLs; `ca_bundle` is whom to trust for them."""
+    """Who can be asked, and asking them; safe for threads.
+
+    `doh` are URLs; `ca_bundle` is whom to trust for them.
+    """
 
     def __init__(self, clock: Clock, doh: Sequence[str], ca_bundle: Path | None) -> None:
         self._clock = clock
         self._doh = tuple(doh)
         self._ca_bundle = ca_bundle
         self._lock = threading.Lock()
-        self._of_zone: dict[tuple[str, ...], tuple[Server, ...]] = {}
+        self._of_zone = Once(self._find_authoritative)
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._sessions: dict[str, requests.Session] = {}
 
     def close(self) -> None:
-        """Closes the connections that were kept."""
+        """Closes the connections that were kept; who has not answered by now is not waited for."""
         with self._lock:
+            for pool in self._pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
+            self._pools.clear()
             for session in self._sessions.values():
                 session.close()
             self._sessions.clear()
 
     # ── one question ──────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, server: Server, name: str) -> Answer:
+    def ask(self, question: Question) -> Answer:
         """The TXT values at the name, from this server and nobody else."""
-        flags = 0 if server.role is Role.AUTHORITATIVE else dns.flags.RD
-        query = dns.message.make_query(name, "TXT", use_edns=0, payload=PAYLOAD, flags=flags)
+        reply = self.query(question.server, question.name, "TXT")
+        return reply if isinstance(reply, NoVote) else read(reply, question.server)
+
+    def ask_aside(self, question: Question) -> "Future[Answer]":
+        """The same in a thread, of which there are few for each server."""
+        where = question.server.where
+        with self._lock:
+            if where not in self._pools:
+                self._pools[where] = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="dns")
+            return self._pools[where].submit(self.ask, question)
+
+    def query(self, server: Server, name: str, kind: str) -> dns.message.Message | NoVote:
+        """The server's reply, or why there is none that could be read."""
         try:
+            query = query_for(server, name, kind)
             if server.role is Role.PUBLIC:
-                reply = self._over_https(server.where, query)
-            else:
-                reply = _over_udp(server, query)
+                return self._over_https(server.where, query)
+            return _over_udp(server, query)
         except dns.exception.Timeout:
             return NoVote("does not answer")
         except (OSError, dns.exception.DNSException, ValueError) as error:
             return NoVote(f"cannot be asked ({clean(str(error), 80) or type(error).__name__})")
-        return _read(reply, server)
 
     def _over_https(self, url: str, query: dns.message.Message) -> dns.message.Message:
         query.id = 0  # RFC 8484 section 4.1
@@ -164,23 +192,16 @@ class NameServers:
         Where `zone_name` is "" the zone is found by going up from the record's name. The record
         itself is not asked for here. What was found is kept.
         """
-        candidates = (zone_name,) if zone_name else tuple(ancestors(record_name))
-        with self._lock:
-            known = self._of_zone.get(candidates)
-        if known is None:
-            lookups = [_system_lookup, *(self._public_lookup(server) for server in self.public())]
-            known = next(filter(None, (_servers(look, candidates) for look in lookups)), ())
-            with self._lock:
-                self._of_zone[candidates] = known
-        return known
+        return self._of_zone((zone_name,) if zone_name else tuple(ancestors(record_name)))
+
+    def _find_authoritative(self, candidates: tuple[str, ...]) -> tuple[Server, ...]:
+        lookups = [_system_lookup, *(self._public_lookup(server) for server in self.public())]
+        return next(filter(None, (_servers(look, candidates) for look in lookups)), ())
 
     def _public_lookup(self, server: Server) -> "_Lookup":
         def look(name: str, kind: str) -> tuple[str, ...] | None:
-            try:
-                reply = self._over_https(server.where, dns.message.make_query(name, kind))
-            except (OSError, dns.exception.DNSException, ValueError):
-                return None
-            return _texts(reply, name, kind)
+            reply = self.query(server, name, kind)
+            return None if isinstance(reply, NoVote) else _texts(reply, name, kind)
 
         return look
 
@@ -188,6 +209,12 @@ class NameServers:
 _DNS_MESSAGE = "application/dns-message"
 # From name and type to the records' text; None where nobody could tell.
 _Lookup = Callable[[str, str], tuple[str, ...] | None]
+
+
+def query_for(server: Server, name: str, kind: str) -> dns.message.Message:
+    """The question as this server is to be asked: only resolvers are asked to resolve."""
+    flags = 0 if server.role is Role.AUTHORITATIVE else dns.flags.RD
+    return dns.message.make_query(name, kind, use_edns=0, payload=PAYLOAD, flags=flags)
 
 
 def _over_udp(server: Server, query: dns.message.Message) -> dns.message.Message:
@@ -214,7 +241,8 @@ def _try_over_udp(
     return reply
 
 
-def _read(reply: dns.message.Message, server: Server) -> Answer:
+def read(reply: dns.message.Message, server: Server) -> Answer:
+    """What a reply amounts to, from this server."""
     rcode = reply.rcode()
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return NoVote(f"answers {dns.rcode.to_text(rcode)}")

@@ -8,10 +8,23 @@ import pytest
 
 from certwarden.cli import render
 from certwarden.errors import IssuerError, TargetError
+from certwarden.lifecycle.act import CertificateResult
 from certwarden.lifecycle.deploy import Deployed
-from certwarden.lifecycle.plan import plan
-from certwarden.lifecycle.reconcile import CertificateResult, PassResult
-from certwarden.model import DeployOutcome, KeyType, Observed, ObservedTarget, Served, Unreachable
+from certwarden.lifecycle.plan import agenda
+from certwarden.lifecycle.reconcile import PassResult
+from certwarden.lifecycle.trust import Verdict
+from certwarden.model import (
+    Call,
+    DeployOutcome,
+    Job,
+    KeyType,
+    Observed,
+    ObservedTarget,
+    Policy,
+    Served,
+    Trust,
+    Unreachable,
+)
 from tests.builders import (
     NOW,
     a_certificate_spec,
@@ -23,6 +36,7 @@ from tests.builders import (
     an_installed,
 )
 
+TRUSTED = Verdict(Trust.TRUSTED, synchronised=True)
 STORED = a_stored(obtained_at=NOW - timedelta(days=30))
 Shown = pytest.CaptureFixture[str]
 
@@ -44,7 +58,7 @@ def a_target(seen: Served | Unreachable) -> ObservedTarget:
 def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
     """Times with a Z, even lower-case hex, null where there is nothing."""
     target = a_target(Served(STORED.certificate))
-    render.show_status([failing(observed(target))], NOW, is_json=True)
+    render.show_status([failing(observed(target))], TRUSTED, Policy(), NOW, is_json=True)
     document = json.loads(capsys.readouterr().out)
     (certificate,) = document["certificates"]
     assert set(certificate) >= {
@@ -58,13 +72,26 @@ def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
         "reason": "domains-changed",
     }
     assert certificate["targets"][0]["served"] == STORED.certificate.fingerprint
-    assert {"authority", "clock"} <= set(document)
+    assert "2026-11-22T12:00:48Z" <= certificate["last_error"]["next_try"] <= "2026-11-22T12:01:00Z"
+    assert document["authority"] is None
+    assert document["clock"] == {"synchronised": True, "trusted": True}
+
+
+def test_a_doubtful_clock_is_told_after_the_certificates(capsys: Shown) -> None:
+    """What is wrong with it, and what to do; JSON says no more than whether it is trusted."""
+    doubtful = Verdict(Trust.CONTRADICTED, None, "the clock is ahead", "set it")
+    render.show_status([observed()], doubtful, Policy(), NOW, is_json=False)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-2:] == ["clock  NOT TRUSTED: the clock is ahead", "       set it"]
+    render.show_status([observed()], doubtful, Policy(), NOW, is_json=True)
+    clock = json.loads(capsys.readouterr().out)["clock"]
+    assert clock == {"synchronised": None, "trusted": False}
 
 
 def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
     """A third of 90 days has passed: a third of the bar is full."""
     other = a_target(Served(a_pair().certificate))
-    render.show_status([failing(observed(other))], NOW, is_json=False)
+    render.show_status([failing(observed(other))], TRUSTED, Policy(), NOW, is_json=False)
     text = capsys.readouterr().out
     assert "█" * 8 + "░" * 16 in text
     assert "60 days left" in text
@@ -76,14 +103,15 @@ def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
 
 def test_an_unreachable_target_says_why(capsys: Shown) -> None:
     """The probe's own words are shown."""
-    render.show_status([observed(a_target(Unreachable("nobody is there")))], NOW, is_json=False)
+    seen = observed(a_target(Unreachable("nobody is there")))
+    render.show_status([seen], TRUSTED, Policy(), NOW, is_json=False)
     assert "unreachable — nobody is there" in capsys.readouterr().out
 
 
 def test_plan_json_has_the_shape_of_the_contract(capsys: Shown) -> None:
     """Step, certificate, target, reason and instant of each."""
     seen = observed(a_target(Served(a_pair().certificate)))
-    render.show_plan(plan([seen], 1, NOW), [seen], NOW, is_json=True)
+    render.show_plan(agenda([seen], 1, NOW, Policy()), [seen], NOW, is_json=True)
     sweep, deploy = json.loads(capsys.readouterr().out)
     assert (sweep["step"], sweep["certificate"], sweep["target"]) == ("sweep", None, None)
     assert (deploy["step"], deploy["certificate"], deploy["target"]) == (
@@ -97,10 +125,10 @@ def test_plan_json_has_the_shape_of_the_contract(capsys: Shown) -> None:
 def test_an_empty_plan_says_when_there_will_be_something(capsys: Shown) -> None:
     """Nothing to do is an answer, and so is the next date."""
     seen = observed(a_target(Served(STORED.certificate)))
-    render.show_plan((), [seen], NOW, is_json=False)
+    render.show_plan(agenda([seen], 0, NOW, Policy()), [seen], NOW, is_json=False)
     assert capsys.readouterr().out.splitlines() == [
-        "nothing to do",
-        "home renews 2026-12-22 12:00 UTC, when a third of its lifetime of 90 days is left",
+        "nothing to do now",
+        "obtain  home: a third of its lifetime of 90 days is left (2026-12-22 12:00 UTC)",
     ]
 
 
@@ -126,8 +154,14 @@ def test_a_pass_is_told_certificate_by_certificate(capsys: Shown) -> None:
         "attic: no certificate",
     ]
     assert not result.is_good
-    render.show_pass(result, is_json=True)
-    home, barn, _ = json.loads(capsys.readouterr().out)["certificates"]
+    calls = (Call(Job.TOKEN, NOW, "the API token is looked at"),)
+    render.show_pass(replace(result, verdict=TRUSTED, calls=calls), is_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["clock"] == {"synchronised": True, "trusted": True}
+    assert document["next"] == [
+        {"job": "token", "at": "2026-11-22T12:00:00Z", "why": "the API token is looked at"}
+    ]
+    home, barn, _ = document["certificates"]
     assert home["targets"][1] == {
         "name": "nginx",
         "outcome": "failed",

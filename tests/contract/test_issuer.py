@@ -1,24 +1,38 @@
-"""What any Issuer and Revoker must do: the fake of the lifecycle's tests, and ACME with Pebble."""
+"""What any Issuer, Revoker and RenewalInfos must do: the fakes, and ACME with a real CA."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
 from certwarden.errors import IssuerError
+from certwarden.issuer.renewal_info import AcmeRenewalInfos
 from certwarden.issuer.revoker import AcmeRevoker
-from certwarden.model import Challenge, KeyType, Order, OrderStatus, RevocationReason
-from certwarden.pki.certificate import check_ordered, read_pair
+from certwarden.model import (
+    Challenge,
+    KeyType,
+    Order,
+    OrderStatus,
+    Pair,
+    RenewalAnswer,
+    RenewalWindow,
+    RevocationReason,
+)
+from certwarden.pki.certificate import check_ordered, read_pair, renewal_certificate_id
 from certwarden.pki.keys import build_csr, generate_key
-from certwarden.ports import Clock, Issuer, Revoker
-from tests.builders import DOMAINS
-from tests.fakes_issuer import FakeIssuer, ordered
+from certwarden.ports import Clock, Issuer, RenewalInfos, Revoker
+from tests.builders import DOMAINS, NOW
+from tests.fakes_issuer import FakeIssuer, FakeRenewalInfos, ordered
 from tests.fakes_store import FakeClock
 from tests.issuer.conversation import household
 from tests.world import World
 from tests.world.pebble import PebbleOptions
 
 PROFILE = "shortlived"
+UNKNOWN = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"  # of RFC 9773
 
 
 @dataclass
@@ -27,36 +41,80 @@ class Side:
 
     issuer: Callable[[], Issuer]
     revoker: Revoker
+    renewal_infos: RenewalInfos
     publish: Callable[[Sequence[Challenge]], None]
     clock: Clock
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with World(pebble=PebbleOptions(authz_reuse=0, profiles={PROFILE: 6 * 86400})) as world:
+    options = PebbleOptions(authz_reuse=0, nonce_reject=10, profiles={PROFILE: 6 * 86400})
+    with World(pebble=options) as world:
         yield world
 
 
-@pytest.fixture(params=["fake", pytest.param("acme", marks=pytest.mark.world)])
+@pytest.fixture(scope="module")
+def reusing_world() -> Iterator[World]:
+    with World(pebble=PebbleOptions(authz_reuse=100, profiles={PROFILE: 6 * 86400})) as world:
+        yield world
+
+
+def fake_side(*, reuses_validated: bool = False) -> Side:
+    clock = FakeClock()
+    seen: set[tuple[str, str]] = set()
+    fake = FakeIssuer(
+        clock,
+        sees=lambda name, value: (name, value) in seen,
+        reuses_validated=reuses_validated,
+    )
+    answer = RenewalAnswer(RenewalWindow(NOW, NOW + timedelta(days=1)), timedelta(hours=6))
+    return Side(
+        issuer=lambda: fake,
+        revoker=fake,
+        renewal_infos=FakeRenewalInfos(answer),
+        publish=lambda all_: seen.update((each.record_name, each.record_value) for each in all_),
+        clock=clock,
+    )
+
+
+@contextmanager
+def acme_side(world: World) -> Iterator[Side]:
+    bundles = {world.directory_url: world.ca_bundle}
+    with household(world) as user:
+        revoker = AcmeRevoker(accounts=user.accounts, clock=user.clock, ca_bundles=bundles)
+        with closing(AcmeRenewalInfos(clock=user.clock, ca_bundles=bundles)) as infos:
+            yield Side(user.issuer, revoker, infos, user.publish, user.clock)
+
+
+BOTH = ["fake", pytest.param("acme", marks=pytest.mark.world)]
+
+
+@pytest.fixture(params=BOTH)
 def side(request: pytest.FixtureRequest) -> Iterator[Side]:
     if request.param == "fake":
-        clock = FakeClock()
-        seen: set[tuple[str, str]] = set()
-        fake = FakeIssuer(clock, sees=lambda name, value: (name, value) in seen)
-        yield Side(
-            issuer=lambda: fake,
-            revoker=fake,
-            publish=lambda all_: seen.update(
-                (each.record_name, each.record_value) for each in all_
-            ),
-            clock=clock,
-        )
-        return
-    world: World = request.getfixturevalue("world")
-    with household(world) as user:
-        bundles = {world.directory_url: world.ca_bundle}
-        revoker = AcmeRevoker(accounts=user.accounts, clock=user.clock, ca_bundles=bundles)
-        yield Side(user.issuer, revoker, user.publish, user.clock)
+        yield fake_side()
+    else:
+        with acme_side(request.getfixturevalue("world")) as side:
+            yield side
+
+
+@pytest.fixture(params=BOTH)
+def reusing_side(request: pytest.FixtureRequest) -> Iterator[Side]:
+    """A CA that spares validating a name again."""
+    if request.param == "fake":
+        yield fake_side(reuses_validated=True)
+    else:
+        with acme_side(request.getfixturevalue("reusing_world")) as side:
+            yield side
+
+
+def obtain(side: Side, domains: Sequence[str] = DOMAINS, issuer: Issuer | None = None) -> Pair:
+    issuer = issuer or side.issuer()
+    order = ordered(issuer, domains, PROFILE)
+    side.publish(order.challenges)
+    key_pem = generate_key(KeyType.ECDSA_P256)
+    chains = issuer.finalize(issuer.validate(order), build_csr(key_pem, domains))
+    return read_pair(key_pem, chains.default)
 
 
 def ready(side: Side) -> Order:
@@ -97,8 +155,8 @@ def test_ready_order_is_picked_up(side: Side) -> None:
     order = ready(side)
     issuer = side.issuer()
     again = issuer.open(DOMAINS, order.url)
-    assert again == order
-    assert issuer.validate(again) == order
+    assert (again.url, again.status, again.challenges) == (order.url, OrderStatus.READY, ())
+    assert issuer.validate(again) == again
 
 
 def test_finished_order_is_downloaded_again(side: Side) -> None:
@@ -154,6 +212,74 @@ def test_pending_order_is_not_finalized(side: Side) -> None:
     with pytest.raises(IssuerError) as caught:
         issuer.finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
     assert caught.value.problem == "orderNotReady"
+
+
+def test_account_has_a_url(side: Side) -> None:
+    """Before the first order too, and the same ever after."""
+    url = side.issuer().account_url()
+    assert url
+    ordered(side.issuer(), DOMAINS, PROFILE)
+    assert side.issuer().account_url() == url
+
+
+def test_replacing_order_is_an_order(side: Side) -> None:
+    """Named by its id, a certificate is replaced; also one that the CA does not know."""
+    replaces = renewal_certificate_id(obtain(side).chain_pem[0])
+    issuer = side.issuer()
+    for each in (replaces, UNKNOWN):
+        order = issuer.open(DOMAINS, issuer.place(DOMAINS, PROFILE, each))
+        assert order.status is OrderStatus.PENDING
+
+
+def test_failed_names_are_told(side: Side) -> None:
+    """Each name of which the validation failed, once, without a star; not the good ones."""
+    issuer = side.issuer()
+    order = ordered(issuer, [*DOMAINS, "good.example.org"], PROFILE)
+    side.publish([each for each in order.challenges if each.identifier == "good.example.org"])
+    with pytest.raises(IssuerError) as caught:
+        issuer.validate(order)
+    assert caught.value.failed_names == ("example.org",)
+
+
+def test_reused_authorizations_are_told(reusing_side: Side) -> None:
+    """What was validated before needs no challenge, and is not taken for a proof."""
+    obtain(reusing_side)
+    order = ordered(reusing_side.issuer(), DOMAINS, PROFILE)
+    assert (order.status, order.challenges) == (OrderStatus.READY, ())
+    assert len(set(order.reused)) == len(DOMAINS)
+
+
+def test_deactivated_authorizations_are_validated_again(reusing_side: Side) -> None:
+    """Given up, they are not reused: the next order has all its challenges."""
+    obtain(reusing_side)
+    issuer = reusing_side.issuer()
+    issuer.deactivate(ordered(issuer, DOMAINS, PROFILE))
+    order = ordered(issuer, DOMAINS, PROFILE)
+    assert order.status is OrderStatus.PENDING
+    assert len(order.challenges) == len(DOMAINS)
+    assert order.reused == ()
+
+
+def test_orders_are_under_way_side_by_side(side: Side) -> None:
+    """Twenty threads share one issuer, and each gets what it has ordered."""
+    issuer = side.issuer()
+
+    def one(number: int) -> None:
+        domains = [f"n{number}.example.org", f"*.n{number}.example.org"]
+        check_ordered(obtain(side, domains, issuer), domains, side.clock.now())
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(one, range(20)))
+
+
+def test_renewal_window_is_one(side: Side) -> None:
+    """It ends after it begins, and there is an hour at which to ask again."""
+    certificate_id = renewal_certificate_id(obtain(side).chain_pem[0])
+    assert certificate_id is not None
+    answer = side.renewal_infos.ask(side.issuer().directory_url, certificate_id)
+    assert answer.window is not None
+    assert answer.window.start < answer.window.end
+    assert timedelta(minutes=1) <= answer.retry_after <= timedelta(days=1)
 
 
 def test_revoking_twice_is_revoking(side: Side) -> None:

@@ -11,10 +11,14 @@ from certwarden.errors import Busy, Error, MaterialError
 from certwarden.model import (
     Account,
     AttemptOutcome,
+    Cause,
     Chains,
     DeployOutcome,
     PendingRevocation,
     RevocationReason,
+    Spent,
+    TokenCheck,
+    Told,
 )
 from certwarden.ports import (
     Accounts,
@@ -22,9 +26,12 @@ from certwarden.ports import (
     Certificates,
     Deploys,
     History,
+    Limits,
     Locks,
     Revocations,
+    Suggestions,
     TxtJournal,
+    Watch,
 )
 from certwarden.store.accounts import AccountStore
 from certwarden.store.certificates import CertificateStore
@@ -37,6 +44,7 @@ from tests.builders import (
     a_chain_pem,
     a_draft,
     a_key,
+    a_renewal_info,
     a_txt_record,
     an_account,
     an_event,
@@ -51,6 +59,9 @@ from tests.fakes_store import (
 )
 
 BOTH = ("fake", "real")
+STAGING = "https://acme.example/staging"
+ORDER = "https://acme.example/order/1"
+OTHER_ORDER = "https://acme.example/order/2"
 
 
 @pytest.fixture(params=BOTH)
@@ -98,6 +109,21 @@ def history(ledger: FakeLedger | Ledger) -> History:
     return ledger
 
 
+@pytest.fixture
+def limits(ledger: FakeLedger | Ledger) -> Limits:
+    return ledger.limits
+
+
+@pytest.fixture
+def suggestions(ledger: FakeLedger | Ledger) -> Suggestions:
+    return ledger.suggestions
+
+
+@pytest.fixture
+def watch(ledger: FakeLedger | Ledger) -> Watch:
+    return ledger.watch
+
+
 class TestCertificates:
     def test_nothing_before_the_first(self, certificates: Certificates) -> None:
         """Before the first certificate there is neither a version nor a draft."""
@@ -106,13 +132,16 @@ class TestCertificates:
 
     def test_commit_is_loaded(self, certificates: Certificates) -> None:
         """What was committed is what is loaded, with everything about the order."""
-        draft = a_draft(profile="tlsserver", order_url="https://acme.example/order/1")
+        draft = a_draft(
+            profile="tlsserver", order_url=ORDER, account_url="https://acme.example/account/1"
+        )
         stored = certificates.commit(draft, chains_for(draft), NOW)
         assert certificates.load("home") == stored
         assert stored.version == 1
         assert stored.domains == DOMAINS
         assert stored.profile == "tlsserver"
         assert stored.directory_url == DIRECTORY
+        assert stored.account_url == "https://acme.example/account/1"
         assert stored.obtained_at == NOW
         assert stored.pair.key_pem == draft.key_pem
 
@@ -146,9 +175,13 @@ class TestCertificates:
 
     def test_draft_is_replaced(self, certificates: Certificates) -> None:
         """A draft gets its order's URL later, and may be replaced by one with another key."""
+        first = a_draft()
+        account = replace(first, account_url="https://acme.example/account/1")
         for draft in (
-            first := a_draft(),
-            a_draft(order_url="https://acme.example/order/1"),
+            first,
+            account,
+            replace(account, order_url=ORDER),
+            a_draft(order_url=ORDER),
             first,
         ):
             certificates.save_draft(draft)
@@ -220,7 +253,7 @@ class TestAccounts:
 class TestAttempts:
     def test_failures_since_the_last_success(self, attempts: Attempts) -> None:
         """Failures count, newest first, until the next success of the same certificate."""
-        refused = Error("refused", "look", permanent=True, retry_after=timedelta(minutes=2))
+        refused = Error("refused", "look", retry_after=timedelta(minutes=2))
         _attempt(attempts, "home", Error("old"))
         _attempt(attempts, "home", None)
         _attempt(attempts, "home", Error("first"))
@@ -229,11 +262,7 @@ class TestAttempts:
         newest, oldest = attempts.failures("home")
         assert (newest.what, oldest.what) == ("refused", "first")
         assert newest.id == number
-        assert (newest.hint, newest.permanent, newest.retry_after) == (
-            "look",
-            True,
-            timedelta(minutes=2),
-        )
+        assert (newest.hint, newest.retry_after) == ("look", timedelta(minutes=2))
         assert (newest.certificate, newest.directory_url, newest.domains) == (
             "home",
             DIRECTORY,
@@ -241,13 +270,159 @@ class TestAttempts:
         )
         assert (newest.begun_at, newest.ended_at) == (NOW, NOW + timedelta(seconds=3))
         assert newest.outcome is AttemptOutcome.FAILED
+        assert (newest.cause, newest.setup, newest.evidence, newest.looked_at) == (
+            None,
+            "",
+            "",
+            None,
+        )
         assert attempts.failures("garden") == ()
 
-    def test_cut_short_is_no_failure(self, attempts: Attempts) -> None:
-        """An attempt that never ended neither counts as a failure nor wipes the ones before it."""
+    def test_cut_short_stays(self, attempts: Attempts) -> None:
+        """An attempt that never ended stands among the failures as begun, until one succeeds."""
         _attempt(attempts, "home", Error("first"))
-        attempts.begin_attempt("home", DIRECTORY, DOMAINS, NOW)
-        assert [each.what for each in attempts.failures("home")] == ["first"]
+        number = attempts.begin_attempt("home", DIRECTORY, DOMAINS, NOW)
+        begun, failed = attempts.failures("home")
+        assert (begun.id, begun.outcome, begun.ended_at) == (number, AttemptOutcome.BEGUN, None)
+        assert failed.what == "first"
+        _attempt(attempts, "home", Error("second"))
+        assert [each.outcome for each in attempts.failures("home")] == [
+            AttemptOutcome.FAILED,
+            AttemptOutcome.BEGUN,
+            AttemptOutcome.FAILED,
+        ]
+        _attempt(attempts, "home", None)
+        assert attempts.failures("home") == ()
+
+    def test_permanent_error(self, attempts: Attempts) -> None:
+        """A permanent error's cause, evidence and setup are known, and the last look at it."""
+        number = attempts.begin_attempt("home", DIRECTORY, DOMAINS, NOW, "a1b2")
+        ended, later = NOW + timedelta(seconds=3), NOW + timedelta(days=1)
+        attempts.end_attempt(number, ended, Error("forbidden"), Cause.CAA, '0 issue ";"')
+        (failure,) = attempts.failures("home")
+        assert (failure.cause, failure.setup) == (Cause.CAA, "a1b2")
+        assert (failure.evidence, failure.looked_at) == ('0 issue ";"', ended)
+        attempts.note_look(number, later)
+        (failure,) = attempts.failures("home")
+        assert (failure.looked_at, failure.ended_at) == (later, ended)
+
+    def test_proof_is_no_success(self, attempts: Attempts) -> None:
+        """An attempt that proves itself at the staging directory is still the same attempt."""
+        _attempt(attempts, "home", Error("first"))
+        number = attempts.begin_attempt("home", DIRECTORY, DOMAINS, NOW)
+        for directory_url in (STAGING, DIRECTORY):
+            attempts.move_attempt(number, directory_url)
+            begun, first = attempts.failures("home")
+            assert (begun.id, begun.directory_url) == (number, directory_url)
+            assert begun.outcome is AttemptOutcome.BEGUN
+            assert first.what == "first"
+        attempts.end_attempt(number, NOW, None)
+        assert attempts.failures("home") == ()
+
+
+class TestLimits:
+    def test_nothing_spent(self, limits: Limits) -> None:
+        """Before the first order nothing is spent."""
+        assert limits.spent(DIRECTORY, DOMAINS) == Spent()
+
+    def test_authorizations_count_as_failed_until_they_are_not(self, limits: Limits) -> None:
+        """A name counts from before it is tried, and is given back when it did not fail."""
+        names = ("example.org", "example.net")
+        limits.authorizing(DIRECTORY, ORDER, names, NOW)
+        assert limits.spent(DIRECTORY, names).failed_authorizations == {
+            "example.org": (NOW,),
+            "example.net": (NOW,),
+        }
+        limits.authorized(ORDER, ["example.net"])
+        assert limits.spent(DIRECTORY, names).failed_authorizations == {"example.net": (NOW,)}
+        limits.authorized(ORDER, [])
+        assert limits.spent(DIRECTORY, names) == Spent()
+
+    def test_failures_add_up(self, limits: Limits) -> None:
+        """Each order's failure counts once, newest first, at its own directory only."""
+        for minute, order in enumerate((ORDER, OTHER_ORDER, ORDER)):
+            at = NOW + timedelta(minutes=minute)
+            limits.authorizing(DIRECTORY, order, ["example.org"], at)
+        limits.authorizing(STAGING, f"{STAGING}/order/1", ["example.org"], NOW)
+        assert limits.spent(DIRECTORY, DOMAINS).failed_authorizations == {
+            "example.org": (NOW + timedelta(minutes=2), NOW + timedelta(minutes=1))
+        }
+        assert limits.spent(STAGING, DOMAINS).failed_authorizations == {"example.org": (NOW,)}
+        assert limits.spent(DIRECTORY, ["garden.example.org"]) == Spent()
+
+    def test_a_wildcard_is_its_name(self, limits: Limits) -> None:
+        """A name and its wildcard are one identifier, in whatever case they are written."""
+        limits.authorizing(DIRECTORY, ORDER, ["*.Example.org", "example.org"], NOW)
+        assert limits.spent(DIRECTORY, ["*.example.ORG"]).failed_authorizations == {
+            "example.org": (NOW,)
+        }
+        limits.authorized(ORDER, ["example.org"])
+        assert limits.spent(DIRECTORY, ["example.org"]).failed_authorizations
+        limits.authorized(ORDER, [])
+        assert limits.spent(DIRECTORY, ["example.org"]) == Spent()
+
+    def test_issuances_are_of_exactly_these_names(self, limits: Limits) -> None:
+        """An issuance counts for the same set of names, in whatever order, at its directory."""
+        later = NOW + timedelta(hours=1)
+        limits.issuing(DIRECTORY, ORDER, ("example.org", "*.example.org"), NOW)
+        limits.issuing(DIRECTORY, OTHER_ORDER, ("*.example.org", "Example.org"), later)
+        assert limits.spent(DIRECTORY, DOMAINS).issuances == (later, NOW)
+        assert limits.spent(DIRECTORY, ["example.org"]) == Spent()
+        assert limits.spent(STAGING, DOMAINS) == Spent()
+
+    def test_the_same_order_counts_once(self, limits: Limits) -> None:
+        """An order that is finalized once more counts once, as late as it can have been."""
+        later = NOW + timedelta(hours=1)
+        limits.issuing(DIRECTORY, ORDER, DOMAINS, NOW)
+        limits.issuing(DIRECTORY, ORDER, DOMAINS, later)
+        assert limits.spent(DIRECTORY, DOMAINS).issuances == (later,)
+
+
+class TestSuggestions:
+    def test_the_last_answer(self, suggestions: Suggestions) -> None:
+        """The last answer about each certificate is known, be it that there is no window."""
+        assert suggestions.renewal_info("ab") is None
+        first = a_renewal_info("ab", explanation_url="https://acme.example/why")
+        other = a_renewal_info("cd")
+        suggestions.save_renewal_info(first)
+        suggestions.save_renewal_info(other)
+        assert suggestions.renewal_info("ab") == first
+        without = replace(first, window=None, asked_at=NOW + timedelta(hours=6))
+        suggestions.save_renewal_info(without)
+        assert suggestions.renewal_info("ab") == without
+        assert suggestions.renewal_info("cd") == other
+
+
+class TestWatch:
+    def test_floor(self, watch: Watch) -> None:
+        """The floor is what it was set to last, higher or lower."""
+        assert watch.floor() is None
+        for at in (NOW, NOW, NOW + timedelta(days=900), NOW - timedelta(days=1)):
+            watch.set_floor(at)
+            assert watch.floor() == at
+
+    def test_token_check(self, watch: Watch) -> None:
+        """The last look at the token is known, with its end or with what is wrong."""
+        assert watch.token_check() is None
+        for check in (
+            TokenCheck(NOW, "a1b2", expires_at=NOW + timedelta(days=20)),
+            TokenCheck(NOW, "a1b2", what="the token is not valid", hint="make a new one"),
+        ):
+            watch.save_token_check(check)
+            assert watch.token_check() == check
+
+    def test_told_until_put_right(self, watch: Watch) -> None:
+        """A matter stands from when it was told until it is put right; the last telling counts."""
+        assert watch.told() == ()
+        token = Told("token", NOW, NOW, "the token is not valid")
+        home = Told("failing home", NOW, NOW, "home cannot be renewed")
+        again = replace(token, told_at=NOW + timedelta(days=1))
+        for matter in (token, home, again):
+            watch.tell(matter)
+        assert watch.told() == (home, again)
+        watch.forget("token")
+        watch.forget("nothing")
+        assert watch.told() == (home,)
 
 
 class TestTxtJournal:
@@ -311,6 +486,26 @@ class TestDeploys:
         other = deploys.last_deploy("nginx")
         assert other is not None
         assert (other.was_active, other.served_before) == (None, None)
+
+    def test_failures_in_a_row(self, deploys: Deploys) -> None:
+        """Failures of the last fingerprint count until a deploy went well; others do not end it."""
+        assert deploys.deploy_failures("node-red") == ()
+        _deploys(deploys, "ab", DeployOutcome.FAILED, DeployOutcome.IN_USE)
+        assert deploys.deploy_failures("node-red") == ()
+        _deploys(deploys, "ab", DeployOutcome.FAILED)
+        first, second = _deploys(deploys, "cd", DeployOutcome.FAILED, DeployOutcome.FAILED)
+        deploys.begin_deploy("nginx", "ef", NOW, was_active=None, served_before=None)
+        assert [each.id for each in deploys.deploy_failures("node-red")] == [second, first]
+        assert deploys.deploy_failures("node-red")[0].ended_at == NOW + timedelta(seconds=2)
+        _deploys(deploys, "cd", DeployOutcome.UNREACHABLE, DeployOutcome.BEGUN)
+        assert [each.id for each in deploys.deploy_failures("node-red")] == [second, first]
+        _deploys(deploys, "cd", DeployOutcome.INSTALLED)
+        assert deploys.deploy_failures("node-red") == ()
+        (third,) = _deploys(deploys, "cd", DeployOutcome.FAILED)
+        assert [each.id for each in deploys.deploy_failures("node-red")] == [third]
+        _deploys(deploys, "gh", DeployOutcome.BEGUN)
+        assert deploys.deploy_failures("node-red") == ()
+        assert deploys.deploy_failures("nginx") == ()
 
     def test_inactive_is_not_unknown(self, deploys: Deploys) -> None:
         """A unit that was down is told from one that nobody could ask about."""
@@ -377,3 +572,17 @@ def _attempt(attempts: Attempts, certificate: str, error: Error | None) -> int:
     number = attempts.begin_attempt(certificate, DIRECTORY, DOMAINS, NOW)
     attempts.end_attempt(number, NOW + timedelta(seconds=3), error)
     return number
+
+
+def _deploys(deploys: Deploys, fingerprint: str, *outcomes: DeployOutcome) -> list[int]:
+    """Deploys of the fingerprint to `node-red` that ended like this; their numbers."""
+    numbers = []
+    for outcome in outcomes:
+        number = deploys.begin_deploy(
+            "node-red", fingerprint, NOW, was_active=None, served_before=None
+        )
+        if outcome is not DeployOutcome.BEGUN:
+            error = Error("not served") if outcome is DeployOutcome.FAILED else None
+            deploys.end_deploy(number, outcome, NOW + timedelta(seconds=2), error)
+        numbers.append(number)
+    return numbers

@@ -191,7 +191,8 @@ def test_a_reload_that_fails_puts_the_old_pair_back(
 
     assert house.world.proxy is not None
     orders = house.world.proxy.calls("newOrder")
-    assert house.run("renew").code == 1
+    assert house.run("renew").code == 0  # skipped: its program is not restarted in every pass
+    assert house.run("renew", "home").code == 1
     assert house.world.proxy.calls("newOrder") == orders
     assert (fixed / "cert.pem").read_bytes() == pair.fullchain_pem
 

@@ -34,6 +34,9 @@ class QuickClock:
         self.sleeps.append(seconds)
         time.sleep(seconds / HASTE)
 
+    def interrupt(self) -> None:
+        """Nobody does."""
+
 
 class Household:
     """One user of a world's CA: his accounts, his DNS, and issuers as fresh as after a crash."""

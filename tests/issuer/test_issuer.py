@@ -1,21 +1,31 @@
 """Orders at a real CA that refuses nonces, fails, forgets and says no."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http import HTTPStatus
 from itertools import product
+from urllib.parse import urlsplit
 
 import pytest
 
 from certwarden.errors import IssuerError
+from certwarden.issuer.issuer import AcmeIssuer
+from certwarden.issuer.network import MAX_RETRIES
 from certwarden.issuer.polling import ISSUANCE
-from certwarden.model import KeyType, OrderStatus
-from certwarden.pki.certificate import check_ordered, read_pair
+from certwarden.issuer.transport import MAX_AT_ONCE
+from certwarden.model import KeyType, Order, OrderStatus
+from certwarden.pki.certificate import check_ordered, read_pair, renewal_certificate_id
 from certwarden.pki.keys import build_csr, generate_key
 from tests.builders import DOMAINS
 from tests.fakes_issuer import ordered
-from tests.issuer.conversation import Household, household
+from tests.fakes_store import FakeAccounts
+from tests.issuer.conversation import Household, QuickClock, household
 from tests.world import World
 from tests.world.faultproxy import PROBLEMS, AcmeFault, FaultProxy, http_date, problem
 from tests.world.pebble import PebbleOptions
+from tests.world.process import free_port
 
 pytestmark = pytest.mark.world
 
@@ -113,6 +123,90 @@ def test_profile_that_is_not_offered_lists_those_that_are(
         ordered(user.issuer(), DOMAINS, "shortlive")
     assert caught.value.permanent
     assert proxy.calls("newOrder") == proxy.calls("newAccount") == 0
+
+
+# ── replacing (RFC 9773 section 5) ────────────────────────────────────────────────────────────────
+
+
+def test_replaced_certificate_is_named_in_the_order(user: Household, proxy: FaultProxy) -> None:
+    """The CA is told which certificate the order replaces, by the id that it knows."""
+    replaces = renewal_certificate_id(user.obtain().chain_pem[0])
+    proxy.forget_requests()
+    user.issuer().place(DOMAINS, None, replaces)
+    assert _replaced(proxy) == [replaces]
+
+
+def test_server_without_ari_is_not_told_what_is_replaced(
+    user: Household, proxy: FaultProxy
+) -> None:
+    """A member that a server does not know might be refused."""
+    proxy.inject(AcmeFault("change", "directory", document={"renewalInfo": None}))
+    user.issuer().place(DOMAINS, None, "a.b")
+    assert _replaced(proxy) == [None]
+
+
+@pytest.mark.parametrize(
+    "objection",
+    [
+        problem("alreadyReplaced", "newOrder"),
+        problem("malformed", "newOrder"),
+        problem("unauthorized", "newOrder"),
+        AcmeFault("reply", "newOrder", status=404),
+        AcmeFault("reply", "newOrder", status=409),
+    ],
+)
+def test_refused_replacement_is_ordered_without(
+    user: Household, proxy: FaultProxy, objection: AcmeFault
+) -> None:
+    """An objection to what is replaced is no reason not to order; once."""
+    proxy.inject(objection)
+    assert user.issuer().place(DOMAINS, None, "a.b")
+    assert _replaced(proxy) == ["a.b", None]
+
+
+def test_certificate_that_the_server_does_not_know_is_ordered_without(
+    user: Household, proxy: FaultProxy
+) -> None:
+    """As after a move to another CA, or with a server that has forgotten."""
+    assert user.issuer().place(DOMAINS, None, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE")
+    assert _replaced(proxy)[-1] is None
+
+
+def test_lasting_server_error_is_ordered_without(user: Household, proxy: FaultProxy) -> None:
+    """A 500 may be about what is replaced, once it has not passed."""
+    proxy.inject(problem("serverInternal", "newOrder", times=4))
+    assert user.issuer().place(DOMAINS, None, "a.b")
+    assert _replaced(proxy) == ["a.b"] * 4 + [None]
+
+
+def test_passing_server_error_keeps_the_replacement(user: Household, proxy: FaultProxy) -> None:
+    """An order that is exempt from limits is not given away for a moment's trouble."""
+    replaces = renewal_certificate_id(user.obtain().chain_pem[0])
+    proxy.forget_requests()
+    proxy.inject(problem("serverInternal", "newOrder"))
+    assert user.issuer().place(DOMAINS, None, replaces)
+    assert _replaced(proxy) == [replaces] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "times"), [("rateLimited", 1), ("rejectedIdentifier", 1), ("unavailable", 4)]
+)
+def test_other_refusals_are_not_blamed_on_the_replacement(
+    user: Household, proxy: FaultProxy, name: str, times: int
+) -> None:
+    """A limit, a name that is refused and a busy server are told as they are."""
+    proxy.inject(problem(name, "newOrder", times=9))
+    with pytest.raises(IssuerError):
+        user.issuer().place(DOMAINS, None, "a.b")
+    assert _replaced(proxy) == ["a.b"] * times
+
+
+def test_second_refusal_is_told(user: Household, proxy: FaultProxy) -> None:
+    """What is refused without a replacement too, is refused."""
+    proxy.inject(problem("malformed", "newOrder", times=9))
+    with pytest.raises(IssuerError, match="malformed"):
+        user.issuer().place(DOMAINS, None, "a.b")
+    assert _replaced(proxy) == ["a.b", None]
 
 
 # ── picking up (invariant 2) ──────────────────────────────────────────────────────────────────────
@@ -230,15 +324,17 @@ def test_certificate_that_is_gone_makes_its_order_gone(user: Household, proxy: F
 
 
 def test_missing_record_is_told_by_name(user: Household) -> None:
-    """Each name that was not validated is in the sentence; its order is of no more use."""
+    """Each name that was not validated is in the sentence, and told once as one that failed."""
     issuer = user.issuer()
-    order = ordered(issuer, DOMAINS, None)
-    user.publish(order.challenges[:1])
+    domains = [*DOMAINS, "good.example.org"]
+    order = ordered(issuer, domains, None)
+    user.publish([each for each in order.challenges if each.identifier == "good.example.org"])
     with pytest.raises(IssuerError, match="did not validate") as caught:
         issuer.validate(order)
     assert "example.org (" in caught.value.what
+    assert caught.value.failed_names == ("example.org",)
     with pytest.raises(IssuerError) as gone:
-        user.issuer().open(DOMAINS, order.url)
+        user.issuer().open(domains, order.url)
     assert gone.value.problem == "orderGone"
 
 
@@ -278,8 +374,28 @@ def test_valid_authorizations_are_left_out() -> None:
         user.obtain()
         order = ordered(user.issuer(), DOMAINS, None)
         assert (order.status, order.challenges) == (OrderStatus.READY, ())
+        assert len(order.reused) == len(DOMAINS)
         mixed = ordered(user.issuer(), [*DOMAINS, "new.example.org"], None)
         assert [each.identifier for each in mixed.challenges] == ["new.example.org"]
+        assert len(mixed.reused) == len(DOMAINS)
+        assert mixed.challenges[0].authorization_url not in mixed.reused
+
+
+def test_lost_reply_to_a_deactivation_is_survived() -> None:
+    """What is given up already is given up; what cannot be is an error."""
+    options = PebbleOptions(authz_reuse=100)
+    with World(proxy=True, pebble=options) as world, household(world) as user:
+        assert world.proxy is not None
+        user.obtain()
+        issuer = user.issuer()
+        order = ordered(issuer, DOMAINS, None)
+        world.proxy.inject(problem("malformed", "authz"))
+        with pytest.raises(IssuerError, match="malformed"):
+            issuer.deactivate(order)
+        issuer.deactivate(order)
+        world.proxy.inject(problem("malformed", "authz"))
+        issuer.deactivate(order)
+        assert ordered(issuer, DOMAINS, None).reused == ()
 
 
 def test_record_of_apex_and_wildcard_is_one_name_with_two_values(user: Household) -> None:
@@ -289,24 +405,119 @@ def test_record_of_apex_and_wildcard_is_one_name_with_two_values(user: Household
     assert len({each.record_value for each in challenges}) == 2
 
 
+# ── side by side ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_threads_share_directory_account_and_connections(
+    user: Household, proxy: FaultProxy
+) -> None:
+    """Orders that start at once ask for the directory once, register once, and all go through."""
+    issuer, count = user.issuer(), 24
+    orders = _side_by_side(count, lambda number: ordered(issuer, [f"n{number}.example.org"], None))
+    assert len({order.url for order in orders}) == count
+    assert proxy.calls("directory") == 1
+    assert proxy.calls("newNonce") <= MAX_AT_ONCE
+    assert _registered(proxy) == 1
+
+
+def test_threads_share_one_series_of_tries() -> None:
+    """A CA that cannot be reached does not hold up fifty orders one after the other."""
+    clock, count = QuickClock(), 16
+    with AcmeIssuer(
+        f"http://127.0.0.1:{free_port()}/dir",
+        accounts=FakeAccounts(),
+        clock=clock,
+        terms_of_service_agreed=True,
+    ) as issuer:
+        barrier = threading.Barrier(count)
+
+        def place(number: int) -> str:
+            barrier.wait(30)
+            with pytest.raises(IssuerError, match="cannot be reached") as caught:
+                issuer.place([f"n{number}.example.org"], None)
+            return caught.value.what
+
+        with ThreadPoolExecutor(count) as threads:
+            assert len(set(threads.map(place, range(count)))) == 1
+        assert len(clock.sleeps) == MAX_RETRIES
+        with pytest.raises(IssuerError):
+            issuer.place(DOMAINS, None)
+        assert len(clock.sleeps) == 2 * MAX_RETRIES
+
+
+def test_threads_enter_again_once() -> None:
+    """A server that has forgotten the account is told of it again by one thread for all."""
+    with World(proxy=True) as world, household(world) as user:
+        assert world.proxy is not None
+        issuer, count = user.issuer(), 8
+        issuer.account_url()
+        world.pebble.stop()
+        with world.pebble:
+            world.proxy.upstream = urlsplit(world.pebble.origin)
+            world.proxy.forget_requests()
+            orders = _side_by_side(
+                count, lambda number: ordered(issuer, [f"n{number}.example.org"], None)
+            )
+            assert len(orders) == count
+            assert _registered(world.proxy) == 1
+
+
+def test_nothing_is_kept_of_orders_that_are_over(user: Household) -> None:
+    """Memory does not grow with the orders of a pass, whether they end well or not."""
+    issuer = user.issuer()
+    good = ordered(issuer, ["good.example.org"], None)
+    user.publish(good.challenges)
+    issuer.finalize(
+        issuer.validate(good), build_csr(generate_key(KeyType.ECDSA_P256), ["good.example.org"])
+    )
+    bad = ordered(issuer, ["bad.example.org"], None)
+    with pytest.raises(IssuerError):
+        issuer.validate(bad)
+    with pytest.raises(IssuerError):
+        issuer.open(["bad.example.org"], bad.url)
+    assert issuer._known == {}
+
+
+def _registered(proxy: FaultProxy) -> int:
+    return sum(
+        request.resource == "newAccount" and request.status == HTTPStatus.CREATED
+        for request in proxy.requests
+    )
+
+
+def _side_by_side(count: int, act: Callable[[int], Order]) -> list[Order]:
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(act, range(count)))
+
+
 # ── waiting ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_processing_order_obeys_retry_after(user: Household, proxy: FaultProxy, form: str) -> None:
-    """After the early look, the order is looked at when the CA says: in seconds or by a date."""
+    """The order is looked at when the CA says, the first time too: in seconds or by a date."""
     issuer = user.issuer()
     order = ordered(issuer, DOMAINS, None)
     user.publish(order.challenges)
     order = issuer.validate(order)
     headers = {"Retry-After": http_date(2) if form == "date" else "2"}
+    proxy.inject(AcmeFault("headers", "finalize", headers=headers))
     body = _processing(order.url)
     proxy.inject(AcmeFault("reply", "order", times=3, headers=headers, body=body))
     user.clock.sleeps.clear()
     issuer.finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
-    assert user.clock.sleeps[0] == ISSUANCE.early
     assert len(user.clock.sleeps) == 4
-    assert all(0.0 < each <= 2.0 for each in user.clock.sleeps[1:])
+    assert all(0.0 < each <= 2.0 for each in user.clock.sleeps)
+    assert user.clock.sleeps[0] > ISSUANCE.early
+
+
+def test_without_retry_after_the_first_look_is_early(user: Household, proxy: FaultProxy) -> None:
+    """Most CAs have issued by then, and nobody waits a second for nothing."""
+    order = user.validated()
+    proxy.inject(AcmeFault("headers", "finalize", headers={"Retry-After": ""}))
+    user.clock.sleeps.clear()
+    user.issuer().finalize(order, build_csr(generate_key(KeyType.ECDSA_P256), DOMAINS))
+    assert user.clock.sleeps[0] == ISSUANCE.early
 
 
 def test_order_that_is_never_done_is_given_up(user: Household, proxy: FaultProxy) -> None:
@@ -442,6 +653,16 @@ def test_download_that_is_no_chain_is_an_error(
 
 def _succeeded(proxy: FaultProxy, resource: str) -> int:
     return sum(r.resource == resource and 200 <= r.status < 300 for r in proxy.requests)
+
+
+def _replaced(proxy: FaultProxy) -> list[str | None]:
+    """What each newOrder said that it replaces; one whose nonce was refused does not count."""
+    return [
+        request.payload.get("replaces")
+        for request in proxy.requests
+        if request.resource == "newOrder"
+        and (request.fault or request.status == HTTPStatus.CREATED)
+    ]
 
 
 def _processing(order_url: str) -> bytes:

@@ -4,16 +4,20 @@ import base64
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from urllib3.util.ssl_ import create_urllib3_context
 
 from certwarden import __version__
 from certwarden.errors import IssuerError
-from certwarden.issuer import network
+from certwarden.issuer import network, transport
 from certwarden.issuer.client import Client
 from certwarden.issuer.problems import URN
 from tests.builders import a_key
@@ -34,10 +38,26 @@ class Script:
     credentials: set[str | None] = field(default_factory=set)
     nonces_made: int = 0
     origin: str = ""
+    delay: float = 0.0
+    at_once: int = 0
+    most_at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def nonce(self) -> str:
-        self.nonces_made += 1
-        return f"nonce{self.nonces_made:07}"
+        with self._lock:
+            self.nonces_made += 1
+            return f"nonce{self.nonces_made:07}"
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.at_once -= 1
 
 
 class Scripted(LoopbackServer):
@@ -61,6 +81,8 @@ class ScriptedHandler(Handler):
             self.send(200, b"", nonce)
         else:
             script.nonces_used.append(_nonce_of(body))
+            with script.counted():
+                self.server.stopping.wait(script.delay)
             reply = script.replies.pop(0) if script.replies else (200, b"{}", {})
             if reply is None:
                 self.hang_up()
@@ -101,19 +123,19 @@ def client(script: Script, clock: FakeClock) -> Iterator[Client]:
 
 
 @pytest.fixture
-def ask(client: Client, script: Script) -> Callable[[], None]:
+def ask(client: Client, script: Script) -> Callable[[], object]:
     """A signed request."""
     return lambda: client.answer(f"{script.origin}/challenge")
 
 
-def test_every_request_names_certwarden(ask: Callable[[], None], script: Script) -> None:
+def test_every_request_names_certwarden(ask: Callable[[], object], script: Script) -> None:
     """RFC 8555 section 6.1 wants a User-Agent of our own."""
     ask()
     assert script.user_agents == {f"certwarden/{__version__}"}
 
 
 def test_nothing_of_the_environment_comes_between(
-    ask: Callable[[], None], script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Callable[[], object], script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither what a netrc file holds is sent, nor does a proxy see what is for loopback."""
     netrc = tmp_path / "netrc"
@@ -127,7 +149,7 @@ def test_nothing_of_the_environment_comes_between(
     assert script.credentials == {None}
 
 
-def test_nonces_come_from_the_replies(ask: Callable[[], None], script: Script) -> None:
+def test_nonces_come_from_the_replies(ask: Callable[[], object], script: Script) -> None:
     """One newNonce for a whole conversation, and no nonce twice."""
     for _ in range(4):
         ask()
@@ -137,7 +159,7 @@ def test_nonces_come_from_the_replies(ask: Callable[[], None], script: Script) -
 
 
 def test_five_refused_nonces_are_survived(
-    ask: Callable[[], None], script: Script, clock: FakeClock
+    ask: Callable[[], object], script: Script, clock: FakeClock
 ) -> None:
     """badNonce is tried again at once, each time with the nonce of the refusal."""
     script.replies = [refused("badNonce")] * 5
@@ -147,7 +169,45 @@ def test_five_refused_nonces_are_survived(
     assert clock.sleeps == []
 
 
-def test_sixth_refused_nonce_is_an_error(ask: Callable[[], None], script: Script) -> None:
+def test_stale_stock_of_nonces_costs_one_try(
+    client: Client, script: Script, clock: FakeClock
+) -> None:
+    """A refused request goes on with the nonce of its refusal, not with another old one."""
+    with ThreadPoolExecutor(8) as threads:  # so that several are in stock
+        list(threads.map(client.answer, [f"{script.origin}/challenge"] * 8))
+    script.nonces_used.clear()
+    script.replies = [refused("badNonce")]
+    client.answer(f"{script.origin}/challenge")
+    assert int(script.nonces_used[1].removeprefix("nonce")) == script.nonces_made - 1
+    assert clock.sleeps == []
+
+
+def test_old_nonces_are_not_used(
+    ask: Callable[[], object], script: Script, clock: FakeClock
+) -> None:
+    """What lay about for longer than a CA may remember is not tried first."""
+    ask()
+    clock.advance(timedelta(seconds=network.NONCE_LIFETIME + 1))
+    ask()
+    assert [path for _, path in script.asked].count("/newNonce") == 2
+
+
+def test_requests_at_once_are_bounded(client: Client, script: Script) -> None:
+    """However many orders are under way, a CA sees a modest number of requests, none of a waiting
+    one's nonces, and each nonce once.
+    """
+    script.delay = 0.02
+    count = 4 * transport.MAX_AT_ONCE
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(client.answer, [f"{script.origin}/challenge"] * count))
+    assert 1 < script.most_at_once <= transport.MAX_AT_ONCE
+    assert len(set(script.nonces_used)) == len(script.nonces_used) == count
+    paths = [path for _, path in script.asked]
+    assert paths.count("/newNonce") <= transport.MAX_AT_ONCE
+    assert paths.count("/dir") == 1
+
+
+def test_sixth_refused_nonce_is_an_error(ask: Callable[[], object], script: Script) -> None:
     """Somewhere it ends."""
     script.replies = [refused("badNonce")] * 6
     with pytest.raises(IssuerError) as caught:
@@ -157,7 +217,7 @@ def test_sixth_refused_nonce_is_an_error(ask: Callable[[], None], script: Script
 
 @pytest.mark.parametrize("reply", [None, refused("serverInternal", 500), (502, b"<html>", {})])
 def test_three_passing_faults_are_survived(
-    ask: Callable[[], None],
+    ask: Callable[[], object],
     script: Script,
     clock: FakeClock,
     reply: tuple[int, bytes, dict[str, str]] | None,
@@ -173,7 +233,7 @@ def test_three_passing_faults_are_survived(
 
 @pytest.mark.parametrize(("reply", "status"), [(None, None), (refused("serverInternal", 503), 503)])
 def test_fourth_passing_fault_is_an_error(
-    ask: Callable[[], None],
+    ask: Callable[[], object],
     script: Script,
     reply: tuple[int, bytes, dict[str, str]] | None,
     status: int | None,
@@ -186,7 +246,7 @@ def test_fourth_passing_fault_is_an_error(
     assert not caught.value.permanent
 
 
-def test_refusal_is_not_tried_again(ask: Callable[[], None], script: Script) -> None:
+def test_refusal_is_not_tried_again(ask: Callable[[], object], script: Script) -> None:
     """A server that has understood and refused is not asked again."""
     script.replies = [refused("rateLimited", 429, Retry_After="60")]
     with pytest.raises(IssuerError) as caught:
@@ -197,7 +257,7 @@ def test_refusal_is_not_tried_again(ask: Callable[[], None], script: Script) -> 
 
 
 def test_short_retry_after_of_a_503_is_obeyed(
-    ask: Callable[[], None], script: Script, clock: FakeClock
+    ask: Callable[[], object], script: Script, clock: FakeClock
 ) -> None:
     """A busy server that says when to come back is not asked before."""
     script.replies = [refused("serverInternal", 503, Retry_After="7")]
@@ -206,7 +266,7 @@ def test_short_retry_after_of_a_503_is_obeyed(
 
 
 def test_long_retry_after_of_a_503_is_left_to_the_next_pass(
-    ask: Callable[[], None], script: Script, clock: FakeClock
+    ask: Callable[[], object], script: Script, clock: FakeClock
 ) -> None:
     """Nobody sits through an hour."""
     script.replies = [refused("serverInternal", 503, Retry_After="3600")]
@@ -216,7 +276,7 @@ def test_long_retry_after_of_a_503_is_left_to_the_next_pass(
     assert clock.sleeps == []
 
 
-def test_conflict_keeps_its_type(ask: Callable[[], None], script: Script) -> None:
+def test_conflict_keeps_its_type(ask: Callable[[], object], script: Script) -> None:
     """A 409 is told by its problem, which the library would lose."""
     script.replies = [refused("alreadyReplaced", 409)]
     with pytest.raises(IssuerError) as caught:
@@ -224,9 +284,9 @@ def test_conflict_keeps_its_type(ask: Callable[[], None], script: Script) -> Non
     assert (caught.value.problem, caught.value.status) == ("alreadyReplaced", 409)
 
 
-def test_reply_without_bounds_is_cut_off(ask: Callable[[], None], script: Script) -> None:
+def test_reply_without_bounds_is_cut_off(ask: Callable[[], object], script: Script) -> None:
     """A server cannot fill our memory."""
-    script.replies = [(200, b"x" * (network.MAX_REPLY_BYTES + 1), {})]
+    script.replies = [(200, b"x" * (transport.MAX_REPLY_BYTES + 1), {})]
     with pytest.raises(IssuerError, match="more than"):
         ask()
 
@@ -235,12 +295,12 @@ def test_reply_that_trickles_is_cut_off(
     client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server cannot hold us for ever by a byte at a time."""
-    monkeypatch.setattr(network, "REPLY_TIMEOUT", -1.0)
+    monkeypatch.setattr(transport, "REPLY_TIMEOUT", -1.0)
     with pytest.raises(IssuerError, match="for one reply"):
         client.answer(f"{script.origin}/challenge")
 
 
-def test_redirect_is_not_followed(ask: Callable[[], None], script: Script) -> None:
+def test_redirect_is_not_followed(ask: Callable[[], object], script: Script) -> None:
     """A signed request goes where it was signed for; a directory that moved is told."""
     script.replies = [(301, b"", {"Location": "http://elsewhere.example/"})]
     with pytest.raises(IssuerError) as caught:
@@ -259,7 +319,7 @@ def test_missing_and_unreadable_nonces_are_told(
 
 
 def test_signed_requests_are_never_logged(
-    ask: Callable[[], None], script: Script, caplog: pytest.LogCaptureFixture
+    ask: Callable[[], object], script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not even at DEBUG, where the library would log them whole."""
     with caplog.at_level(logging.DEBUG):
@@ -318,6 +378,30 @@ class TestTrust:
             self.directory(server, None, clock)
         assert "ca_bundle" in caught.value.hint
         assert clock.sleeps == []
+
+    def test_authorities_are_read_once(
+        self,
+        server: Scripted,
+        tmp_path: Path,
+        clock: FakeClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Not for each connection: that takes longer than all the rest on a small machine."""
+        made: list[object] = []
+
+        def create() -> object:
+            made.append(create_urllib3_context())
+            return made[-1]
+
+        monkeypatch.setattr(transport, "create_urllib3_context", create)
+        client = Client(f"{server.origin}/dir", clock=clock, ca_bundle=tmp_path / "world-root.pem")
+        client.sign_as(a_key(), "http://127.0.0.1/account")
+        server.script.delay = 0.02
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(client.answer, [f"{server.origin}/challenge"] * 8))
+        client.close()
+        assert server.script.most_at_once > 1
+        assert len(made) == 1
 
     def test_environment_does_not_override_the_bundle(
         self, server: Scripted, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch

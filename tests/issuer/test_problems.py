@@ -1,17 +1,19 @@
 """Problem documents as sentences."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from certwarden.errors import IssuerError
+from certwarden.http import MAX_RETRY_AFTER
 from certwarden.issuer.problems import (
     _KINDS,
     PAUSED_WAIT,
     URN,
     NotValidated,
     Problem,
+    link,
     read_problem,
     refusal,
     reply_without_problem,
@@ -138,10 +140,12 @@ def test_caa_hint_names_record_and_ca() -> None:
 
 def test_pause_puts_the_link_into_the_hint() -> None:
     """A paused account is told the link that lifts the pause, whole, and waits for a day."""
-    link = "https://portal.example/sfe/v1/unpause?jwt=" + "x" * 900
-    error = explained("rateLimited", f"Your account is paused for a.example. Please visit: {link}")
-    assert link in error.hint
-    assert link not in error.what
+    unpause = "https://portal.example/sfe/v1/unpause?jwt=" + "x" * 900
+    error = explained(
+        "rateLimited", f"Your account is paused for a.example. Please visit: {unpause}"
+    )
+    assert unpause in error.hint
+    assert unpause not in error.what
     assert "paused for a.example" in error.what
     assert error.retry_after == PAUSED_WAIT
 
@@ -150,6 +154,47 @@ def test_a_rate_limit_keeps_its_wait() -> None:
     """Retry-After is on the error."""
     wait = timedelta(hours=3)
     assert refusal("ca", Problem("rateLimited", "too many"), retry_after=wait).retry_after == wait
+
+
+LIMIT = "too many certificates already issued, retry after 2026-11-24 10:00:00 UTC: see https://x"
+
+
+@pytest.mark.parametrize(
+    ("detail", "now", "wait"),
+    [
+        (LIMIT, datetime(2026, 11, 24, 9, tzinfo=UTC), timedelta(hours=1)),
+        (LIMIT, datetime(2026, 11, 25, tzinfo=UTC), timedelta()),
+        (LIMIT, datetime(2020, 1, 1, tzinfo=UTC), MAX_RETRY_AFTER),
+        (LIMIT.replace("11-24", "13-41"), datetime(2026, 11, 24, tzinfo=UTC), None),
+        ("too many certificates", datetime(2026, 11, 24, tzinfo=UTC), None),
+    ],
+)
+def test_wait_may_be_told_in_the_text(detail: str, now: datetime, wait: timedelta | None) -> None:
+    """A limit without Retry-After names the instant in its detail, as Let's Encrypt writes it."""
+    assert refusal("ca", Problem("rateLimited", detail), now=now).retry_after == wait
+
+
+def test_header_counts_before_the_text() -> None:
+    """Retry-After is meant for programs; and other types than limits say nothing by their text."""
+    now, wait = datetime(2026, 11, 24, 9, tzinfo=UTC), timedelta(minutes=5)
+    limit = Problem("rateLimited", LIMIT)
+    assert refusal("ca", limit, retry_after=wait, now=now).retry_after == wait
+    assert refusal("ca", Problem("malformed", LIMIT), now=now).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://ca.example/why", True),
+        ("http://ca.example/why", False),
+        ("https://user@ca.example/", False),
+        ("https://ca.example/a b", False),
+        ("", False),
+    ],
+)
+def test_link_is_shown_only_if_it_is_nothing_else(text: str, shown: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A person is sent nowhere in the clear, and not by a link that hides where it leads."""
+    assert link(text) == (text if shown else "")
 
 
 def test_foreign_text_is_cleaned_and_capped() -> None:
@@ -202,6 +247,19 @@ def test_validation_failure_has_a_clause_for_each_name() -> None:
     )
     assert error.problem == "dns"
     assert not error.permanent
+
+
+def test_failed_names_are_those_that_were_looked_at_in_vain() -> None:
+    """A CA counts failed validations by name; an authorization that expired is none."""
+    wrong = Problem("dns", "NXDOMAIN")
+    failures = [
+        NotValidated("example.org", "invalid", wrong),
+        NotValidated("*.example.org", "invalid", wrong),
+        NotValidated("late.example.org", "expired", None),
+    ]
+    assert validation_failure("ca.example", failures).failed_names == ("example.org",)
+    many = [NotValidated(f"n{number}.example", "invalid", wrong) for number in range(100)]
+    assert len(validation_failure("ca.example", many).failed_names) == 100
 
 
 def test_validation_by_a_wrong_record_points_at_stale_ones() -> None:

@@ -88,6 +88,14 @@ def test_directory_with_and_without_meta() -> None:
         assert read_directory("ca.example", bare).profiles == ()
 
 
+@pytest.mark.parametrize("offered", [None, 5, f"{URL}/ari"])
+def test_renewal_info_is_optional(offered: object) -> None:
+    """A directory without it, or with nonsense there, is good for orders."""
+    found = read_directory("ca", DIRECTORY | {"renewalInfo": offered}).renewal_info
+    assert found == (offered if isinstance(offered, str) else "")
+    assert read_directory("ca", DIRECTORY).renewal_info == ""
+
+
 @pytest.mark.parametrize("missing", DIRECTORY)
 def test_directory_without_a_url_is_an_error(missing: str) -> None:
     """A page that is no directory is told by what it lacks."""

@@ -1,12 +1,13 @@
 """Deploy: in use means seen, and what served before serves again (invariant 5)."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from certwarden.errors import StoreError, TargetError
-from certwarden.lifecycle.deploy import Deployed, deploy
+from certwarden.lifecycle import deploy as lifecycle
+from certwarden.lifecycle.deploy import Deployed
 from certwarden.model import (
     DeployOutcome,
     Installed,
@@ -32,6 +33,11 @@ def a_world(spec: TargetSpec) -> tuple[FakeWorld, FakeTarget]:
     target = world.targets[spec.name]
     target.program.is_unit = isinstance(spec.reload, UnitReload)
     return world, target
+
+
+def deploy(world: FakeWorld, spec: TargetSpec, pair: Pair, now: datetime) -> Deployed:
+    """By the target's own reloader."""
+    return lifecycle.deploy(world, spec, pair, now, world.reloader(spec.name))
 
 
 def serving(spec: TargetSpec, pair: Pair) -> tuple[FakeWorld, FakeTarget]:

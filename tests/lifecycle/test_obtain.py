@@ -6,48 +6,26 @@ from datetime import timedelta
 import pytest
 
 from certwarden.errors import Error, IssuerError, NotNowError, StoreError, ZoneError
-from certwarden.lifecycle.obtain import ROOM_NEEDED, obtain, rehearse, sweep
-from certwarden.lifecycle.reconcile import reconcile
-from certwarden.model import AttemptOutcome, KeyType, Stored
+from certwarden.lifecycle.obtain import ROOM_NEEDED, Desk, rehearse, sweep
+from certwarden.model import AttemptOutcome, Cause, KeyType, Stored
 from certwarden.ports import Level
 from tests.builders import NOW, a_certificate_spec, a_stored
-from tests.fakes import FakeWorld
-from tests.fakes_issuer import FakeIssuer
 from tests.fakes_store import FakeClock
-from tests.fakes_zone import FakeLook, FakePropagation, FakeZone
-
-
-class House:
-    """A world with all fakes in reach, and one certificate that is wanted."""
-
-    def __init__(self) -> None:
-        self.spec = a_certificate_spec()
-        clock = FakeClock()
-        self.issuer, self.staging, self.zone = FakeIssuer(clock), FakeIssuer(clock), FakeZone()
-        self.propagation = FakePropagation()
-        self.world = FakeWorld(
-            self.spec,
-            issuer=self.issuer,
-            staging=self.staging,
-            zone=self.zone,
-            propagation=self.propagation,
-        )
-
-    def no_litter(self) -> bool:
-        return not self.zone.records and not self.world.ledger.leftovers()
+from tests.fakes_zone import FakeLook
+from tests.lifecycle.house import House
 
 
 @pytest.fixture
 def house() -> House:
-    return House()
+    return House(staging=True)
 
 
 def test_an_order_goes_through_all_its_phases(house: House) -> None:
     """Stored, attempted with success, no TXT record and no draft left."""
-    stored = obtain(house.world, house.spec, NOW).stored
+    stored = house.obtain().stored
     assert set(stored.certificate.names) == set(house.spec.domains)
     assert [a.outcome for a in house.world.ledger.attempts] == [AttemptOutcome.OBTAINED]
-    assert house.no_litter()
+    assert house.has_no_litter()
     assert house.world.certificates.drafts == {}
 
 
@@ -55,7 +33,7 @@ def test_key_and_order_are_saved_before_the_challenges(house: House) -> None:
     """What a resumed order needs is on disk before any TXT record is made (invariant 2)."""
     house.zone.fail("create", ZoneError("no reply"))
     with pytest.raises(ZoneError):
-        obtain(house.world, house.spec, NOW)
+        house.obtain()
     draft = house.world.certificates.drafts["home"]
     assert draft.order_url
     first = house.world.certificates.saved_drafts[0]
@@ -71,9 +49,9 @@ def test_a_failure_is_resumed_with_the_same_order(
     error = IssuerError("the connection was lost")
     house.issuer.fail(method, error, after=after)  # type: ignore[arg-type]
     with pytest.raises(IssuerError):
-        obtain(house.world, house.spec, NOW)
-    assert house.no_litter()
-    obtain(house.world, house.spec, NOW)
+        house.obtain()
+    assert house.has_no_litter()
+    house.obtain()
     assert len(house.issuer.orders) == 1
 
 
@@ -81,9 +59,9 @@ def test_an_order_that_is_gone_is_made_anew(house: House) -> None:
     """What the CA no longer holds open cannot be resumed."""
     house.issuer.fail("validate", IssuerError("the connection was lost"))
     with pytest.raises(IssuerError):
-        obtain(house.world, house.spec, NOW)
+        house.obtain()
     house.issuer.forget_orders()
-    assert obtain(house.world, house.spec, NOW).stored.version == 1
+    assert house.obtain().stored.version == 1
 
 
 @pytest.mark.parametrize(
@@ -98,18 +76,18 @@ def test_a_draft_for_another_wish_is_not_resumed(house: House, change: dict[str,
     """A draft whose names, key type or profile no longer fit gives way to a new order."""
     house.issuer.fail("validate", IssuerError("the connection was lost"))
     with pytest.raises(IssuerError):
-        obtain(house.world, house.spec, NOW)
+        house.obtain()
     spec = replace(house.spec, **change)  # type: ignore[arg-type]
-    stored = obtain(house.world, spec, NOW).stored
+    stored = house.obtain(spec=spec).stored
     assert set(stored.certificate.names) == set(spec.domains)
 
 
 def test_a_draft_that_has_become_a_version_is_not_resumed(house: House) -> None:
     """A kill between the switch and the forgetting of the draft costs no stale certificate."""
-    first = obtain(house.world, house.spec, NOW).stored
+    first = house.obtain().stored
     draft = house.world.certificates.saved_drafts[-1]
     house.world.certificates.save_draft(draft)
-    second = obtain(house.world, house.spec, NOW).stored
+    second = house.obtain().stored
     assert second.certificate.fingerprint != first.certificate.fingerprint
     assert second.pair.key_pem != first.pair.key_pem
 
@@ -119,22 +97,22 @@ def test_every_record_is_written_down_before_it_is_made(house: House) -> None:
     house.zone.fail("create", ZoneError("no reply"), applied=True)
     house.zone.fail("remove", ZoneError("no reply either"))
     with pytest.raises(ZoneError):
-        obtain(house.world, house.spec, NOW)
+        house.obtain()
     assert house.zone.records
     assert house.world.ledger.leftovers()
     assert sweep(house.world) == 2
-    assert house.no_litter()
+    assert house.has_no_litter()
 
 
 def test_a_failed_clean_up_does_not_lose_the_certificate(house: House) -> None:
     """The certificate is stored, a person hears, the pass is not good, and the next one sweeps."""
     house.zone.fail("remove", ZoneError("no reply"))
-    result = reconcile(house.world, [house.spec], NOW)
+    result = house.run()
     assert not result.is_good
     assert result.certificates[0].stored is not None
     assert house.world.reporter.texts(Level.ERROR)
-    assert reconcile(house.world, [house.spec], NOW).swept == 2
-    assert house.no_litter()
+    assert house.run().swept == 2
+    assert house.has_no_litter()
 
 
 def test_an_interruption_removes_the_records(house: House) -> None:
@@ -145,24 +123,24 @@ def test_an_interruption_removes_the_records(house: House) -> None:
 
     house.issuer.validate = interrupt  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyboardInterrupt):
-        obtain(house.world, house.spec, NOW)
-    assert house.no_litter()
+        house.obtain()
+    assert house.has_no_litter()
 
 
 def test_a_timeout_of_the_check_is_advice(house: House) -> None:
     """Where not all servers show the records the order goes on, with a warning."""
     house.propagation.look = FakeLook(agreed=False, detail="ns2 does not show it")
-    obtain(house.world, house.spec, NOW)
+    house.obtain()
     (warning,) = house.world.reporter.texts(Level.WARNING)
     assert "ns2 does not show it" in warning
 
 
 def test_authorizations_that_are_valid_need_no_records(house: House) -> None:
     """An order without open challenges never touches the DNS provider."""
-    obtain(house.world, house.spec, NOW)
+    house.obtain()
     calls = house.zone.calls_of("create")
     house.issuer.reuses = set(house.spec.domains)
-    obtain(house.world, house.spec, NOW)
+    house.obtain()
     assert house.zone.calls_of("create") == calls
 
 
@@ -170,7 +148,7 @@ def test_a_full_disk_is_told_before_anything_is_ordered(house: House) -> None:
     """What cannot be stored is not ordered."""
     house.world.certificates.free = ROOM_NEEDED - 1
     with pytest.raises(StoreError, match="full"):
-        obtain(house.world, house.spec, NOW)
+        house.obtain()
     assert not house.issuer.orders
 
 
@@ -178,36 +156,39 @@ def test_a_failure_is_recorded_with_its_hint(house: House) -> None:
     """`status` and `history` can tell later what failed and what to do."""
     house.issuer.fail("place", IssuerError("refused", "do this", permanent=True))
     with pytest.raises(Error):
-        obtain(house.world, house.spec, NOW)
+        house.obtain()
     (failure,) = house.world.ledger.failures("home")
-    assert (failure.what, failure.hint, failure.permanent) == ("refused", "do this", True)
+    assert (failure.what, failure.hint) == ("refused", "do this")
+    assert failure.cause is Cause.CONFIGURATION
     assert house.world.ledger.history[-1].kind == "obtain-failed"
 
 
 def test_a_rehearsal_leaves_nothing(house: House) -> None:
     """It asks the staging directory only, and keeps neither version nor draft nor record."""
-    pair = rehearse(house.world, house.spec, NOW)
+    pair = rehearse(Desk(house.world), house.spec, NOW)
     assert set(pair.certificate.names) == set(house.spec.domains)
     assert not house.issuer.orders
     assert not house.world.certificates.versions
     assert not house.world.certificates.saved_drafts
-    assert house.no_litter()
+    assert house.has_no_litter()
 
 
 def test_a_rehearsal_that_leaves_records_has_failed(house: House) -> None:
     """It is there to show that all of it works."""
     house.zone.fail("remove", ZoneError("no reply"))
     with pytest.raises(ZoneError):
-        rehearse(house.world, house.spec, NOW)
+        rehearse(Desk(house.world), house.spec, NOW)
 
 
 def test_a_wrong_clock_does_not_cost_the_order(house: House) -> None:
     """A certificate that is not valid now is asked for again when the clock is right."""
+    house.issuer.clock = FakeClock()
+    house.after(timedelta(days=-30))
     for _ in range(3):
         with pytest.raises(NotNowError):
-            obtain(house.world, house.spec, NOW - timedelta(days=30))
+            house.obtain()
     assert len(house.issuer.orders) == 1
-    obtain(house.world, house.spec, NOW)
+    house.after(timedelta(days=30)).obtain()
     assert len(house.issuer.orders) == 1
 
 
@@ -218,15 +199,16 @@ def test_a_full_ledger_does_not_unmake_a_certificate(house: House) -> None:
         raise StoreError("the disk is full")
 
     house.world.ledger.end_attempt = end_attempt  # type: ignore[method-assign, assignment]
-    assert obtain(house.world, house.spec, NOW).stored.version == 1
+    assert house.obtain().stored.version == 1
     assert house.world.reporter.texts(Level.ERROR) == ["the disk is full"]
 
 
 def test_one_failing_certificate_does_not_hold_up_another(house: House) -> None:
     """A pass goes on after an error."""
     barn = a_certificate_spec("barn", domains=("barn.example.org",))
-    house.issuer.fail("place", IssuerError("refused"))
-    result = reconcile(house.world, [house.spec, barn], NOW)
+    house.specs.append(barn)
+    house.issuer.sees = lambda name, _: name != "_acme-challenge.example.org"
+    result = house.run()
     assert [each.error is None for each in result.certificates] == [False, True]
     assert not result.is_good
 
@@ -241,7 +223,7 @@ def test_what_another_process_renewed_meanwhile_is_not_ordered_again(house: Hous
         return taken()
 
     world.locks.orders = orders  # type: ignore[method-assign, assignment]
-    result = reconcile(world, [house.spec], NOW)
+    result = house.run()
     assert result.is_good
     assert not house.issuer.orders
 
@@ -257,6 +239,7 @@ def test_what_cannot_be_read_does_not_hold_up_the_others(house: House) -> None:
         return load(name)
 
     house.world.certificates.load = load_all_but_home  # type: ignore[method-assign]
-    result = reconcile(house.world, [house.spec, barn], NOW)
+    house.specs.append(barn)
+    result = house.run()
     assert [each.error is None for each in result.certificates] == [False, True]
     assert [order.domains for order in house.issuer.orders.values()] == [barn.domains]

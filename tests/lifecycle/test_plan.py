@@ -1,27 +1,52 @@
 """The plan: every decision about when, as a table of facts and an instant."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certwarden.lifecycle.plan import deploy_reason, plan, renewal
+from certwarden.errors import StoreError
+from certwarden.lifecycle.plan import (
+    REST,
+    agenda,
+    ask_at,
+    deploy_reason,
+    next_calls,
+    plan,
+    restart_at,
+    token_check_at,
+)
+from certwarden.lifecycle.renewal import renewal
 from certwarden.model import (
+    Call,
+    Cause,
     CommandReload,
     DeployOutcome,
+    DeployRecord,
+    HotReload,
+    Job,
     KeyType,
+    MaintenanceWindow,
     NoHandshake,
     Observed,
     ObservedTarget,
     PendingRevocation,
+    Policy,
+    Reload,
+    RenewalInfo,
     RenewalReason,
     RevocationReason,
     Seen,
     Served,
+    Step,
     StepKind,
     Stored,
+    TokenCheck,
+    UnitReload,
+    UnitVerb,
     Unreachable,
 )
 from tests.builders import (
@@ -30,11 +55,14 @@ from tests.builders import (
     a_deploy_record,
     a_draft,
     a_pair,
+    a_renewal_info,
     a_stored,
     a_target_spec,
     an_attempt,
     an_installed,
 )
+
+POLICY = Policy()
 
 
 def observed(stored: Stored | None, *targets: ObservedTarget) -> Observed:
@@ -65,7 +93,7 @@ def test_renewal_is_due_by_a_share_of_the_lifetime(days: int, share_left: float)
 def test_a_missing_certificate_is_obtained_and_deployed_at_once() -> None:
     """Before the first certificate there is something to do, for each target."""
     target = ObservedTarget(a_target_spec(), None, Unreachable("nobody"), None)
-    steps = plan([observed(None, target)], 0, NOW)
+    steps = plan([observed(None, target)], 0, NOW, POLICY)
     assert [step.kind for step in steps] == [StepKind.OBTAIN, StepKind.DEPLOY]
     assert steps[0].reason == "there is no certificate yet"
 
@@ -74,15 +102,15 @@ def test_nothing_is_done_for_a_fresh_certificate_in_use() -> None:
     """A pass over a healthy house plans nothing."""
     stored = a_stored()
     target = target_with(stored, Served(stored.certificate))
-    assert plan([observed(stored, target)], 0, NOW) == ()
+    assert plan([observed(stored, target)], 0, NOW, POLICY) == ()
 
 
 def test_a_due_certificate_is_obtained_from_its_instant_on() -> None:
     """The second before, nothing; at the instant, an order, dated when it fell due."""
     seen = observed(a_stored(obtained_at=NOW))
     due = renewal(seen, NOW).at
-    assert plan([seen], 0, due - timedelta(seconds=1)) == ()
-    (step,) = plan([seen], 0, due + timedelta(hours=5))
+    assert plan([seen], 0, due - timedelta(seconds=1), POLICY) == ()
+    (step,) = plan([seen], 0, due + timedelta(hours=5), POLICY)
     assert (step.kind, step.at) == (StepKind.OBTAIN, due)
 
 
@@ -99,7 +127,7 @@ def test_a_changed_wish_renews_now_and_says_so(change: dict[str, object], word: 
     """What is configured differently from what is stored is obtained at once."""
     seen = observed(a_stored())
     seen = replace(seen, spec=replace(seen.spec, **change))  # type: ignore[arg-type]
-    (step,) = plan([seen], 0, NOW)
+    (step,) = plan([seen], 0, NOW, POLICY)
     assert word in step.reason
     assert renewal(seen, NOW).reason is RenewalReason.DOMAINS_CHANGED
 
@@ -108,14 +136,14 @@ def test_the_order_of_domains_is_no_change() -> None:
     """Sorting the list in the configuration costs no certificate."""
     seen = observed(a_stored())
     seen = replace(seen, spec=replace(seen.spec, domains=tuple(reversed(seen.spec.domains))))
-    assert plan([seen], 0, NOW) == ()
+    assert plan([seen], 0, NOW, POLICY) == ()
 
 
 def test_force_renews_only_what_is_named() -> None:
     """A person may ask for one certificate before it is due."""
     home, barn = observed(a_stored()), observed(a_stored("barn"))
     barn = replace(barn, spec=replace(barn.spec, name="barn"))
-    (step,) = plan([home, barn], 0, NOW, force=["barn"])
+    (step,) = plan([home, barn], 0, NOW, POLICY, force=["barn"])
     assert (step.certificate, step.reason) == ("barn", "asked for by a person")
 
 
@@ -134,7 +162,7 @@ def test_a_certificate_to_be_revoked_is_replaced() -> None:
 def test_an_order_under_way_is_said_to_be_taken_up() -> None:
     """The reason tells that no second order is made for the same need."""
     seen = replace(observed(None), draft=a_draft(order_url="https://acme.example/order/1"))
-    (step,) = plan([seen], 0, NOW)
+    (step,) = plan([seen], 0, NOW, POLICY)
     assert "taken up again" in step.reason
 
 
@@ -147,7 +175,7 @@ def test_a_failed_renewal_is_a_retry() -> None:
 
 def test_leftover_records_are_swept_first() -> None:
     """What a killed pass left in DNS is removed before anything new is placed."""
-    steps = plan([observed(None)], 2, NOW)
+    steps = plan([observed(None)], 2, NOW, POLICY)
     assert [step.kind for step in steps] == [StepKind.SWEEP, StepKind.OBTAIN]
 
 
@@ -155,7 +183,7 @@ def test_stored_but_not_served_means_deploy_and_no_order() -> None:
     """A target that serves another certificate is put right without asking the CA."""
     stored, other = a_stored(), a_pair()
     target = target_with(stored, Served(other.certificate))
-    (step,) = plan([observed(stored, target)], 0, NOW)
+    (step,) = plan([observed(stored, target)], 0, NOW, POLICY)
     assert step.kind is StepKind.DEPLOY
 
 
@@ -234,3 +262,395 @@ def test_renewal_leaves_time_to_fail(days: float, age: float) -> None:
         assert not is_due
     if age > 0.75:
         assert is_due
+
+
+# ── what holds a deploy back ──────────────────────────────────────────────────────────────────────
+
+RESTART = UnitReload("nodered.service", UnitVerb.RESTART)
+NIGHT = MaintenanceWindow(time(3), time(5))
+
+
+def stale(
+    reload: Reload = RESTART, *, days_left: float = 20, failures: Sequence[DeployRecord] = ()
+) -> tuple[Stored, ObservedTarget]:
+    """A new certificate is stored, and a target serves an older one that is still valid."""
+    stored = a_stored()
+    old = a_pair(now=NOW - timedelta(days=90 - days_left))
+    spec = a_target_spec(reload=reload)
+    target = ObservedTarget(
+        spec, an_installed(old), Served(old.certificate), None, failures=tuple(failures)
+    )
+    return stored, target
+
+
+def deploy_step(
+    facts: tuple[Stored, ObservedTarget],
+    policy: Policy = POLICY,
+    now: datetime = NOW,
+    *,
+    force: Sequence[str] = (),
+    named: Sequence[str] = (),
+) -> Step:
+    """The one deploy that is on the agenda."""
+    steps = agenda([observed(*facts)], 0, now, policy, force=force, named=named)
+    (step,) = [step for step in steps if step.kind is StepKind.DEPLOY]
+    return step
+
+
+def a_failed_deploy(stored: Stored, begun_at: datetime = NOW) -> DeployRecord:
+    return a_deploy_record(
+        fingerprint=stored.certificate.fingerprint,
+        outcome=DeployOutcome.FAILED,
+        begun_at=begun_at,
+        what="it would not start",
+    )
+
+
+def test_a_deploy_that_failed_is_backed_off_and_says_why() -> None:
+    """A program that refuses a file is not restarted in every pass."""
+    stored, target = stale()
+    target = replace(target, failures=(a_failed_deploy(stored),))
+    step = deploy_step((stored, target))
+    assert NOW + timedelta(seconds=48) <= step.at <= NOW + timedelta(seconds=61)
+    assert step.reason == ("another certificate is installed; deploy 1 failed: it would not start")
+    assert plan([observed(stored, target)], 0, NOW, POLICY) == ()
+    later = deploy_step((stored, target), now=NOW + timedelta(minutes=5))
+    assert later.at == NOW + timedelta(minutes=5)
+    assert later.reason == "another certificate is installed"
+
+
+@pytest.mark.parametrize(("force", "named"), [(["home"], []), ([], ["home"])])
+def test_a_person_who_names_it_has_it_deployed_now(force: list[str], named: list[str]) -> None:
+    """Neither back-off nor the window holds up what somebody asks for by name."""
+    stored, target = stale()
+    target = replace(target, failures=(a_failed_deploy(stored),))
+    night = Policy(maintenance=NIGHT)
+    step = deploy_step((stored, target), night, force=force, named=named)
+    assert step.at == NOW
+    assert deploy_step((stored, target), night, named=["barn"]).at > NOW
+
+
+@pytest.mark.parametrize("reload", [RESTART, CommandReload(("systemctl", "restart", "x"))])
+def test_a_restart_waits_for_the_maintenance_window(reload: Reload) -> None:
+    """It is noon: at three in the morning it may be restarted; a command counts as a restart."""
+    step = deploy_step(stale(reload), Policy(maintenance=NIGHT))
+    assert step.at == NOW.replace(day=23, hour=3)
+    assert step.reason == (
+        "another certificate is installed; the restart waits for the maintenance window"
+    )
+
+
+@pytest.mark.parametrize(
+    "reload", [HotReload(), UnitReload("nginx.service", UnitVerb.RELOAD), None]
+)
+def test_what_needs_no_restart_waits_for_no_window(reload: Reload) -> None:
+    """Hot reloads disturb nobody."""
+    assert deploy_step(stale(reload), Policy(maintenance=NIGHT)).at == NOW
+
+
+def test_the_window_holds_nothing_back_that_is_urgent() -> None:
+    """The last tenth, a revocation, a placeholder, nothing usable, nobody serving."""
+    night = Policy(maintenance=NIGHT)
+    assert deploy_step(stale(days_left=9.01), night).at > NOW
+    assert deploy_step(stale(days_left=9), night).at == NOW
+    assert deploy_step(stale(days_left=-1), night).at == NOW
+    stored, target = stale()
+    assert target.installed is not None
+    pending = PendingRevocation("home", 1, "00" * 32, RevocationReason.KEY_COMPROMISE, NOW)
+    revoked = replace(observed(stored, target), revocations=(pending,))
+    (step,) = plan([revoked], 0, NOW, night)
+    assert step.kind is StepKind.DEPLOY
+    placeholder = replace(target.installed, is_placeholder=True)
+    for urgent in (
+        replace(target, installed=placeholder),
+        replace(target, installed=None),
+        replace(target, seen=Unreachable("connection refused")),
+        replace(target, seen=NoHandshake("it speaks plain HTTP")),
+    ):
+        assert deploy_step((stored, urgent), night).at == NOW
+
+
+def test_what_is_served_decides_whether_it_can_wait() -> None:
+    """The installed one may be long gone from use; unprobed, it is all that is known."""
+    night = Policy(maintenance=NIGHT)
+    stored, target = stale()
+    dying = a_pair(now=NOW - timedelta(days=85))
+    served = replace(target, seen=Served(dying.certificate))
+    assert deploy_step((stored, served), night).at == NOW
+    unprobed = replace(target, seen=None)
+    assert deploy_step((stored, unprobed), night).at > NOW
+    assert deploy_step((stored, replace(unprobed, installed=an_installed(dying))), night).at == NOW
+
+
+def test_a_restart_that_is_backed_off_waits_for_the_window_after_that() -> None:
+    """Also where the back-off ended inside a window that has closed since."""
+    night = Policy(maintenance=NIGHT)
+    stored, target = stale()
+    failed = replace(target, failures=(a_failed_deploy(stored, NOW.replace(hour=4, minute=58)),))
+    assert deploy_step((stored, failed), night).at == NOW.replace(day=23, hour=3)
+    inside = NOW.replace(day=23, hour=3)
+    retried = replace(target, failures=(a_failed_deploy(stored, inside),))
+    step = deploy_step((stored, retried), night, inside)
+    assert inside < step.at < inside + timedelta(minutes=2)
+    assert step.reason.endswith("deploy 1 failed: it would not start")
+
+
+def test_a_renewal_is_put_to_use_within_the_window_too() -> None:
+    """The deploy that follows an order is on the agenda with its own instant."""
+    stored = a_stored(obtained_at=NOW - timedelta(days=61))
+    target = target_with(stored, Served(stored.certificate))
+    target = replace(target, spec=replace(target.spec, reload=RESTART))
+    night = Policy(maintenance=NIGHT)
+    steps = agenda([observed(stored, target)], 0, NOW, night)
+    assert [step.kind for step in steps] == [StepKind.OBTAIN, StepKind.DEPLOY]
+    assert steps[1].at == NOW.replace(day=23, hour=3)
+    assert steps[1].reason == "the new certificate is to be put to use"
+    named = agenda([observed(stored, target)], 0, NOW, night, named=["home"])
+    assert named[1].at == NOW
+
+
+@pytest.mark.parametrize(
+    ("window", "hour", "opens"),
+    [
+        ((3, 5), 2, (22, 3)),
+        ((3, 5), 3, None),
+        ((3, 5), 4, None),
+        ((3, 5), 5, (23, 3)),
+        ((22, 2), 21, (22, 22)),
+        ((22, 2), 22, None),
+        ((22, 2), 0, None),
+        ((22, 2), 1, None),
+        ((22, 2), 2, (22, 22)),
+    ],
+)
+def test_the_window_of_the_day_and_of_the_night(
+    window: tuple[int, int], hour: int, opens: tuple[int, int] | None
+) -> None:
+    """Open from its start to just before its end, across midnight as well."""
+    policy = Policy(maintenance=MaintenanceWindow(time(window[0]), time(window[1])))
+    now = NOW.replace(hour=hour)
+    expected = now if opens is None else NOW.replace(day=opens[0], hour=opens[1])
+    assert restart_at(policy, now) == expected
+    if opens is None:
+        assert restart_at(policy, now + timedelta(minutes=59, seconds=59)) > now
+
+
+def test_the_window_is_in_local_time_to_the_minute() -> None:
+    """03:30 in Helsinki is 01:30 UTC, whatever the second at which somebody asks."""
+    zone = timezone(timedelta(hours=2))
+    policy = Policy(maintenance=MaintenanceWindow(time(3, 30), time(5)), zone=zone)
+    now = datetime(2026, 11, 22, 1, 29, 59, 999_999, tzinfo=UTC)
+    opens = restart_at(policy, now)
+    assert opens == datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
+    assert opens.tzinfo is UTC
+    assert restart_at(policy, opens) == opens
+    after = datetime(2026, 11, 22, 3, 0, 0, tzinfo=UTC)
+    assert restart_at(policy, after) == datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
+
+
+def test_without_a_window_it_is_always_open() -> None:
+    """Now is as good as any other time."""
+    assert restart_at(POLICY, NOW) == NOW
+
+
+# ── reasons of an order ───────────────────────────────────────────────────────────────────────────
+
+
+def obtain_step(
+    seen: Observed,
+    policy: Policy = POLICY,
+    *,
+    force: Sequence[str] = (),
+    named: Sequence[str] = (),
+) -> Step:
+    steps = agenda([seen], 0, NOW, policy, force=force, named=named)
+    (step,) = [step for step in steps if step.kind is StepKind.OBTAIN]
+    return step
+
+
+def test_an_order_that_waits_says_what_for() -> None:
+    """Due, and in back-off: its instant is that of the next try."""
+    step = obtain_step(replace(observed(None), failures=(an_attempt(),)))
+    assert NOW < step.at < NOW + timedelta(minutes=2)
+    assert step.reason == (
+        "there is no certificate yet; attempt 1 failed: the CA could not be reached"
+    )
+
+
+def test_while_an_order_waits_what_is_stored_is_put_to_use() -> None:
+    """Stored, installed and served are put right on their own."""
+    stored = a_stored(obtained_at=NOW - timedelta(days=61))
+    target = target_with(stored, Served(a_pair().certificate))
+    seen = replace(observed(stored, target), failures=(an_attempt(),))
+    (step,) = plan([seen], 0, NOW, POLICY)
+    assert (step.kind, step.reason) == (StepKind.DEPLOY, "another certificate is served")
+
+
+def test_a_cause_that_is_looked_at_first_is_said() -> None:
+    """A day after a permanent error; before that, when that will be."""
+    failure = an_attempt(begun_at=NOW - timedelta(days=2), cause=Cause.CAA)
+    step = obtain_step(replace(observed(None), failures=(failure,)))
+    assert step.at == NOW
+    assert step.reason == (
+        "there is no certificate yet; first the cause of the last failure is looked at again"
+    )
+
+
+def test_a_proof_is_said() -> None:
+    """From the second failure on."""
+    failures = tuple(an_attempt(number=n, begun_at=NOW - timedelta(days=n)) for n in (2, 1))
+    policy = Policy(staging_url="https://staging.example/")
+    step = obtain_step(replace(observed(None), failures=failures), policy)
+    assert step.reason.endswith("; it proves itself at the staging directory first")
+
+
+def test_a_draft_without_an_order_is_not_taken_up() -> None:
+    """Only its key was written down."""
+    step = obtain_step(replace(observed(None), draft=a_draft()))
+    assert step.reason == "there is no certificate yet"
+
+
+@pytest.mark.parametrize(("force", "named"), [(["home"], []), ([], ["home"])])
+def test_naming_a_certificate_skips_its_back_off(force: list[str], named: list[str]) -> None:
+    """By force or because a person has named it."""
+    seen = replace(observed(None), failures=(an_attempt(),))
+    assert obtain_step(seen, force=force, named=named).at == NOW
+
+
+def test_naming_alone_renews_nothing() -> None:
+    """What is not due stays as it is, unless it is forced."""
+    seen = observed(a_stored())
+    assert obtain_step(seen, named=["home"]).at > NOW
+    forced = obtain_step(seen, force=["home"])
+    assert (forced.at, forced.reason) == (NOW, "asked for by a person")
+    assert obtain_step(seen, force=["barn"]).at > NOW
+
+
+def test_force_on_a_due_certificate_keeps_its_reason() -> None:
+    """It is dated when it fell due."""
+    stored = a_stored(obtained_at=NOW - timedelta(days=61))
+    step = obtain_step(observed(stored), force=["home"])
+    assert step.reason == "a third of its lifetime of 90 days is left"
+    assert step.at == NOW - timedelta(days=1)
+
+
+def test_what_cannot_be_read_is_left_alone() -> None:
+    """Nothing is known to be needed, so nothing is ordered; the others go on."""
+    unreadable = replace(observed(None), trouble=StoreError("may not be read"))
+    assert agenda([unreadable], 0, NOW, POLICY) == ()
+    assert len(agenda([unreadable, observed(None)], 0, NOW, POLICY)) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "1 TXT record of an earlier pass may still exist"),
+        (2, "2 TXT records of an earlier pass may still exist"),
+    ],
+)
+def test_litter_is_counted(count: int, text: str) -> None:
+    """For people who read the plan."""
+    (step,) = agenda([], count, NOW, POLICY)
+    assert step == Step(StepKind.SWEEP, None, None, text, NOW)
+
+
+# ── when a pass is wanted again ───────────────────────────────────────────────────────────────────
+
+CHECK = TokenCheck(NOW - timedelta(hours=1), "token")
+
+
+def calls(
+    *observed: Observed, leftovers: int = 0, check: TokenCheck | None = CHECK, now: datetime = NOW
+) -> dict[Job, Call]:
+    steps = agenda(observed, leftovers, now, POLICY)
+    found = next_calls(steps, observed, check, "token", now)
+    assert list(found) == sorted(found, key=lambda call: call.at)
+    assert len({call.job for call in found}) == len(found)
+    return {call.job: call for call in found}
+
+
+def test_the_next_pass_is_wanted_when_something_falls_due() -> None:
+    """The soonest of all certificates, and what for."""
+    home = observed(a_stored(obtained_at=NOW - timedelta(days=10)))
+    barn = observed(a_stored("barn", obtained_at=NOW - timedelta(days=20)))
+    barn = replace(barn, spec=replace(barn.spec, name="barn"))
+    call = calls(home, barn)[Job.RECONCILE]
+    assert call.at == NOW + timedelta(days=40)
+    assert call.why == "barn: a third of its lifetime of 90 days is left"
+
+
+def test_what_a_pass_left_undone_is_not_tried_again_without_a_rest() -> None:
+    """A lock that was busy, a full disk: no pass every ten seconds."""
+    missing = calls(observed(None))[Job.RECONCILE]
+    assert missing.at == NOW + REST
+    due = observed(a_stored(obtained_at=NOW - timedelta(days=61)))
+    assert calls(due)[Job.RECONCILE].at == NOW + REST
+    short = observed(a_stored(days=1 / 1440, obtained_at=NOW - timedelta(seconds=40)))
+    assert calls(short)[Job.RECONCILE].at == NOW + timedelta(seconds=10)
+    litter = calls(leftovers=1)[Job.RECONCILE]
+    assert litter.at == NOW + REST
+    assert litter.why.startswith("clean-up: 1 TXT record")
+
+
+def test_the_soonest_call_wins_over_what_has_to_rest() -> None:
+    """A retry in a minute is not put off by litter."""
+    seen = replace(observed(None), failures=(an_attempt(),))
+    call = calls(seen, leftovers=1)[Job.RECONCILE]
+    assert NOW < call.at < NOW + timedelta(minutes=2)
+    assert "attempt 1 failed" in call.why
+
+
+def with_info(stored: Stored, info: RenewalInfo | None) -> Observed:
+    return replace(observed(stored), info=info)
+
+
+def test_the_ca_is_asked_when_its_answer_is_old() -> None:
+    """The soonest of all; one that was never asked about, now."""
+    stored = a_stored()
+    home = with_info(stored, a_renewal_info(ask_again_at=NOW + timedelta(hours=6)))
+    barn = with_info(stored, a_renewal_info(ask_again_at=NOW + timedelta(hours=2)))
+    barn = replace(barn, spec=replace(barn.spec, name="barn"))
+    call = calls(home, barn)[Job.RENEWAL_INFO]
+    assert call.at == NOW + timedelta(hours=2)
+    assert call.why == "barn: the CA is asked when to renew"
+    assert calls(home, with_info(stored, None))[Job.RENEWAL_INFO].at == NOW
+
+
+def test_an_answer_from_the_future_is_asked_for_again() -> None:
+    """It was written down under a wrong clock; one of this very moment was not."""
+    ahead = a_renewal_info(asked_at=NOW + timedelta(days=1), ask_again_at=NOW + timedelta(days=2))
+    assert ask_at(with_info(a_stored(), ahead), NOW) == NOW
+    present = replace(ahead, asked_at=NOW)
+    assert ask_at(with_info(a_stored(), present), NOW) == NOW + timedelta(days=2)
+
+
+def test_nobody_is_asked_about_what_is_not_there() -> None:
+    """Missing, unreadable or expired: there is nothing to suggest."""
+    expired = a_stored(obtained_at=NOW - timedelta(days=90))
+    assert ask_at(observed(None), NOW) is None
+    assert ask_at(observed(expired), NOW) is None
+    assert ask_at(observed(expired), NOW - timedelta(seconds=1)) is not None
+    unreadable = replace(observed(a_stored()), trouble=StoreError("may not be read"))
+    assert ask_at(unreadable, NOW) is None
+    assert Job.RENEWAL_INFO not in calls(observed(expired), unreadable)
+
+
+@pytest.mark.parametrize(
+    ("check", "at"),
+    [
+        (TokenCheck(NOW, "token"), NOW + timedelta(days=1)),
+        (TokenCheck(NOW - timedelta(hours=23), "token"), NOW + timedelta(hours=1)),
+        (TokenCheck(NOW - timedelta(days=3), "token"), NOW - timedelta(days=2)),
+        (TokenCheck(NOW, "another"), NOW),
+        (TokenCheck(NOW + timedelta(seconds=1), "token"), NOW),
+        (None, NOW),
+    ],
+)
+def test_the_token_is_looked_at_daily_and_when_it_is_another(
+    check: TokenCheck | None, at: datetime
+) -> None:
+    """A look that a wrong clock dated ahead counts for nothing."""
+    assert token_check_at(check, "token", NOW) == at
+    call = calls(check=check)[Job.TOKEN]
+    assert call.at == (at if at > NOW else NOW + REST)
+    assert call.why == "the API token is looked at"

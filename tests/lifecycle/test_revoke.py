@@ -5,38 +5,22 @@ from datetime import timedelta
 import pytest
 
 from certwarden.errors import IssuerError, TargetError, UsageError
-from certwarden.lifecycle.reconcile import PassResult, reconcile
 from certwarden.lifecycle.revoke import request_revocation
-from certwarden.model import RevocationReason, Stored
+from certwarden.model import RevocationReason
 from certwarden.ports import Level
 from tests.builders import NOW, a_certificate_spec, a_target_spec
 from tests.fakes import FakeTarget, FakeWorld
-from tests.fakes_issuer import FakeIssuer
-from tests.fakes_store import FakeClock
-from tests.fakes_zone import FakePropagation, FakeZone
+from tests.lifecycle.house import House
 
 COMPROMISED = RevocationReason.KEY_COMPROMISE
 
 
-class House:
+class Used(House):
     """A certificate that is in use at one target."""
 
     def __init__(self) -> None:
-        self.spec = a_certificate_spec(targets=[a_target_spec()])
-        self.issuer = FakeIssuer(FakeClock())
-        self.world = FakeWorld(
-            self.spec, issuer=self.issuer, zone=FakeZone(), propagation=FakePropagation()
-        )
-        self.issuer.clock = self.world.clock
+        super().__init__(a_certificate_spec(targets=[a_target_spec()]))
         assert self.run().is_good
-
-    def run(self) -> PassResult:
-        return reconcile(self.world, [self.spec], NOW)
-
-    def stored(self) -> Stored:
-        stored = self.world.certificates.load("home")
-        assert stored is not None
-        return stored
 
     def revoke(self, reason: RevocationReason = COMPROMISED, *, is_urgent: bool = False) -> None:
         request_revocation(self.world, "home", reason, NOW, is_urgent=is_urgent)
@@ -51,11 +35,11 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def house() -> Used:
+    return Used()
 
 
-def test_the_replacement_is_in_use_before_the_old_one_is_revoked(house: House) -> None:
+def test_the_replacement_is_in_use_before_the_old_one_is_revoked(house: Used) -> None:
     """A new key and certificate, deployed, and only then is the old one revoked."""
     old = house.stored()
     house.revoke()
@@ -67,7 +51,7 @@ def test_the_replacement_is_in_use_before_the_old_one_is_revoked(house: House) -
     assert len(house.revoked) == 1
 
 
-def test_urgent_revokes_first_and_once(house: House) -> None:
+def test_urgent_revokes_first_and_once(house: Used) -> None:
     """With `--now` the CA hears before anything is replaced, and is not told twice."""
     old = house.stored()
     house.revoke(is_urgent=True)
@@ -77,7 +61,7 @@ def test_urgent_revokes_first_and_once(house: House) -> None:
     assert len(house.revoked) == 1
 
 
-def test_a_revoked_certificate_is_never_put_back(house: House) -> None:
+def test_a_revoked_certificate_is_never_put_back(house: Used) -> None:
     """A failed deploy after `--now` does not bring back what has just been revoked."""
     house.revoke(is_urgent=True)
     house.target.program.is_deaf = True
@@ -87,18 +71,18 @@ def test_a_revoked_certificate_is_never_put_back(house: House) -> None:
     assert house.target.shelf.current.pair == house.stored().pair
 
 
-def test_it_waits_for_a_replacement_that_is_in_use(house: House) -> None:
+def test_it_waits_for_a_replacement_that_is_in_use(house: Used) -> None:
     """What the target refuses is not relied upon: the old one stays valid until it is replaced."""
     house.revoke()
     house.target.program.reload_error = TargetError("it does not answer")
     assert not house.run().is_good
     assert house.revoked == []
     house.target.program.reload_error = None
-    assert house.run().is_good
+    assert house.after(timedelta(minutes=1)).run().is_good
     assert len(house.revoked) == 1
 
 
-def test_a_failure_at_the_ca_is_finished_by_the_next_pass(house: House) -> None:
+def test_a_failure_at_the_ca_is_finished_by_the_next_pass(house: Used) -> None:
     """The replacement stands; the revocation is asked for again, without a new order."""
     house.revoke()
     house.world.revokers.failure = IssuerError("the CA is down")
@@ -112,7 +96,7 @@ def test_a_failure_at_the_ca_is_finished_by_the_next_pass(house: House) -> None:
     assert len(house.issuer.orders) == orders
 
 
-def test_what_is_no_longer_kept_is_no_silent_success(house: House) -> None:
+def test_what_is_no_longer_kept_is_no_silent_success(house: Used) -> None:
     """A person hears once that it was not revoked, and what to do; later passes are good again."""
     house.revoke()
     house.world.certificates.load_version = lambda *_: None  # type: ignore[method-assign]
@@ -122,18 +106,18 @@ def test_what_is_no_longer_kept_is_no_silent_success(house: House) -> None:
     assert house.run().is_good
 
 
-def test_what_has_expired_need_not_be_revoked(house: House) -> None:
+def test_what_has_expired_need_not_be_revoked(house: Used) -> None:
     """A CA that refuses expired certificates does not fail every pass for ever."""
     house.revoke()
     house.world.revokers.failure = IssuerError("the CA is down")
     assert not house.run().is_good
     house.world.clock.advance(timedelta(days=100))
-    result = reconcile(house.world, [house.spec], house.world.clock.now())
+    result = house.run()
     assert result.is_good
     assert house.revoked == []
 
 
-def test_the_last_reason_counts(house: House) -> None:
+def test_the_last_reason_counts(house: Used) -> None:
     """A person who learns that the key is out can say so while the first request waits."""
     house.revoke(RevocationReason.SUPERSEDED)
     house.revoke(COMPROMISED)
@@ -141,7 +125,7 @@ def test_the_last_reason_counts(house: House) -> None:
     assert [reason for _, reason in house.revoked] == [COMPROMISED]
 
 
-def test_a_second_request_does_not_forget_the_first(house: House) -> None:
+def test_a_second_request_does_not_forget_the_first(house: Used) -> None:
     """The replacement may have to be revoked as well: both are."""
     first = house.stored()
     house.revoke()

@@ -24,6 +24,7 @@ from certwarden.pki.certificate import (
     read_certificate,
     read_chain,
     read_pair,
+    renewal_certificate_id,
 )
 from certwarden.pki.keys import load_key
 from tests.builders import (
@@ -255,3 +256,46 @@ class TestPlaceholder:
         assert pair.certificate.not_after == NOW + 7 * DAY
         assert pair.certificate.issuer == "certwarden placeholder"
         assert len(pair.chain_pem) == 1
+
+
+# RFC 9773, appendix A.
+RFC_9773_LEAF = b"""-----BEGIN CERTIFICATE-----
+MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
+cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
+BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu
+7cbpAYNXZLbbh8rNIzuOoqOOtmxA1v7cRm//AwyMwWxyHz4zfwmBhcSrf47NUAFf
+qzLQ2PPQxdTXREYEnKMjMCEwHwYDVR0jBBgwFoAUaYhba4dGQEHhs3uEe6CuLN4B
+yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
++FYN/8oCIClDsqBklhB9KAelFiYt9+6FDj3z4KGVelYM5MdsO3pK
+-----END CERTIFICATE-----
+"""
+
+
+def test_renewal_id_is_that_of_the_rfc() -> None:
+    """The RFC's own example, whose serial begins with a byte for its sign."""
+    assert renewal_certificate_id(RFC_9773_LEAF) == "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
+
+
+@pytest.mark.parametrize(
+    ("serial", "encoded"),
+    [(1, "AQ"), (0x7F, "fw"), (0x80, "AIA"), (0xFF00, "AP8A"), (2**159 - 1, "f" + "_" * 25 + "8")],
+)
+def test_renewal_id_has_the_serial_as_der_has_it(serial: int, encoded: str) -> None:
+    """The fewest bytes, and one more where the highest bit would make it negative."""
+    extension = x509.AuthorityKeyIdentifier(b"\xfb\xff", None, None)
+    pem = ssl.DER_cert_to_PEM_cert(a_der(serial=serial, extension=extension)).encode()
+    assert renewal_certificate_id(pem) == f"-_8.{encoded}"
+
+
+def test_renewal_id_needs_an_authority_key_identifier() -> None:
+    """A self-signed placeholder has none, nor has a leaf that names its issuer another way."""
+    placeholder = build_placeholder(DOMAINS, KeyType.ECDSA_P256, NOW)
+    assert renewal_certificate_id(placeholder.chain_pem[0]) is None
+    issuer = [x509.DirectoryName(x509.Name([]))]
+    by_name = a_der(extension=x509.AuthorityKeyIdentifier(None, issuer, 5))
+    assert renewal_certificate_id(ssl.DER_cert_to_PEM_cert(by_name).encode()) is None
+
+
+def test_renewal_id_of_a_stored_leaf() -> None:
+    """The leaf is taken as a pair holds it."""
+    assert renewal_certificate_id(a_pair().chain_pem[0])

@@ -59,7 +59,7 @@ def home(state: Path) -> Path:
 
 def test_files_of_a_version(store: CertificateStore, state: Path) -> None:
     """A version holds what the design says, and `current` leads to it by a relative link."""
-    draft = a_draft(profile="tlsserver")
+    draft = a_draft(profile="tlsserver", account_url="https://acme.example/account/1")
     stored = store.commit(draft, chains_for(draft), NOW)
     version = home(state) / "versions" / "0001"
     assert _names(version) == {
@@ -80,12 +80,32 @@ def test_files_of_a_version(store: CertificateStore, state: Path) -> None:
         "key_type": "ecdsa-p256",
         "profile": "tlsserver",
         "directory_url": DIRECTORY,
+        "account_url": "https://acme.example/account/1",
         "obtained_at": "2026-11-22T12:00:00Z",
         "serial": stored.certificate.serial,
         "fingerprint_sha256": stored.certificate.fingerprint,
         "not_before": "2026-11-22T12:00:00Z",
         "not_after": "2027-02-20T12:00:00Z",
     }
+
+
+@pytest.mark.parametrize("is_draft", [False, True])
+def test_documents_of_the_first_release(
+    store: CertificateStore, state: Path, *, is_draft: bool
+) -> None:
+    """A version or a draft that does not name its account is read all the same."""
+    draft = a_draft(account_url="https://acme.example/account/1")
+    store.save_draft(draft)
+    document = home(state) / "draft" / "order.json"
+    if not is_draft:
+        store.commit(draft, chains_for(draft), NOW)
+        document = home(state) / "versions" / "0001" / "metadata.json"
+    fields = json.loads(document.read_bytes())
+    del fields["account_url"]
+    document.write_text(json.dumps(fields))
+    found = store.load_draft("home") if is_draft else store.load("home")
+    assert found is not None
+    assert found.account_url == ""
 
 
 def test_modes(store: CertificateStore, state: Path) -> None:

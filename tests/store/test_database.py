@@ -2,7 +2,7 @@
 
 import sqlite3
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from certwarden.ports import Level
 from certwarden.store import database as database_module
 from certwarden.store.damage import set_aside
 from certwarden.store.database import DamagedError, Database, Migration
-from certwarden.store.ledger import MIGRATIONS, Ledger
+from certwarden.store.ledger import Ledger
+from certwarden.store.schema import MIGRATIONS
 from tests import crash
 from tests.builders import NOW, an_event
 from tests.fakes_store import RecordingReporter
@@ -22,6 +23,8 @@ from tests.waiting import wait_until
 FIRST: Migration = ("CREATE TABLE one (x TEXT)", "INSERT INTO one VALUES ('kept')")
 SECOND: Migration = ("ALTER TABLE one ADD COLUMN y TEXT NOT NULL DEFAULT 'new'",)
 BROKEN: Migration = ("CREATE TABLE two (x TEXT)", "CREATE TABLE two (x TEXT)")
+
+Work = Callable[[sqlite3.Connection], None]
 
 
 @pytest.fixture
@@ -87,6 +90,112 @@ def test_failed_block_is_rolled_back(path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         work()
     database.close()
+    assert rows(path, [FIRST]) == [("kept",)]
+
+
+# ── threads ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def shared(path: Path) -> Iterator[Database]:
+    """A database with an empty table, for several threads."""
+    database = Database(path, [FIRST], create=True)
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM one")
+    yield database
+    database.close()
+
+
+def _together(database: Database, works: Sequence[Work]) -> list[BaseException | None]:
+    """Has each work done in a transaction of its own, all of them at the same time; their errors.
+
+    The first one enters while the others wait at the door.
+    """
+
+    def member(work: Work) -> None:
+        with database.transaction() as connection:
+            others = expected.pop()
+            wait_until(lambda: len(database._arrivals) == others)
+            work(connection)
+
+    expected = list(range(len(works)))
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [each.exception() for each in [pool.submit(member, work) for work in works]]
+
+
+def _insert(value: str) -> Work:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO one VALUES (?)", (value,))
+
+    return work
+
+
+def _fail(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO one VALUES ('never')")
+    raise ZeroDivisionError
+
+
+def test_threads_share_a_commit(shared: Database, path: Path) -> None:
+    """What is written at the same time costs the card one commit, and is there for all of them."""
+    statements: list[str] = []
+    with shared.reading() as connection:
+        connection.set_trace_callback(statements.append)
+    assert _together(shared, [_insert(f"{each}") for each in range(9)]) == [None] * 9
+    assert statements.count("COMMIT") == 1
+    assert len(rows(path, [FIRST])) == 9
+
+
+def test_one_that_fails_takes_no_other_with_it(shared: Database, path: Path) -> None:
+    """A block that fails leaves nothing of its own; those that share its commit are not hurt."""
+    failures = _together(shared, [_insert("a"), _fail, _insert("b"), _fail])
+    assert sum(isinstance(each, ZeroDivisionError) for each in failures) == 2
+    assert failures.count(None) == 2
+    assert sorted(rows(path, [FIRST])) == [("a",), ("b",)]
+
+
+def test_a_commit_that_fails_is_told_to_all(
+    shared: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes for written what could not be committed; the next transaction succeeds."""
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
+    shared.close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM one").fetchall()
+    failures = _together(shared, [_insert(f"{each}") for each in range(5)])
+    assert [type(each) for each in failures] == [StoreError] * 5
+    assert "locked" in str(failures[0])
+    other.execute("COMMIT")
+    other.close()
+    with shared.transaction() as connection:
+        connection.execute("INSERT INTO one VALUES ('after')")
+    assert rows(path, [FIRST]) == [("after",)]
+
+
+def test_a_failure_that_ends_the_whole_transaction_is_told_to_all(
+    shared: Database, path: Path
+) -> None:
+    """Where the disk undoes what others have written before, they are told why as well."""
+    members = []
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO one VALUES ('lost')")
+        members.append(connection)
+        if len(members) == 3:
+            connection.execute("ROLLBACK")  # as SQLite does by itself after some errors
+            raise sqlite3.OperationalError("disk I/O error")
+
+    failures = _together(shared, [work] * 3)
+    assert [type(each) for each in failures] == [StoreError] * 3
+    assert all("disk I/O error" in str(each) for each in failures)
+    assert rows(path, [FIRST]) == []
+
+
+def test_one_that_never_comes_holds_up_nobody(shared: Database, path: Path) -> None:
+    """A thread that is broken off at the door leaves its batch to those who wait for it."""
+    shared._arrivals.append(None)
+    with shared.transaction() as connection:
+        connection.execute("INSERT INTO one VALUES ('kept')")
     assert rows(path, [FIRST]) == [("kept",)]
 
 

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from email.message import Message
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -43,6 +44,7 @@ FULL = (ZONE_READ, DNS_READ, DNS_EDIT)
 
 OPERATIONS = (
     "tokens.verify",
+    "account_tokens.verify",
     "zones.list",
     "zones.get",
     "records.list",
@@ -124,18 +126,36 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An API token: its secret, and what it may do in which zone (`*`: in all)."""
+    """An API token: its secret, and what it may do in which zone (`*`: in all).
+
+    An account's token sees that account's zones only; `not_before` and `expires_on` are RFC 3339.
+    """
 
     secret: str = field(repr=False)
     id: str
     permissions: Mapping[str, frozenset[str]]
     status: TokenStatus = "active"
-    kind: Literal["user", "account"] = "user"
+    account_id: str | None = None  # None: a user's
     addresses: tuple[str, ...] = ()
+    not_before: str | None = None
     expires_on: str | None = None
+
+    def reaches(self, zone: Zone) -> bool:
+        """Whether it has anything to do with this zone."""
+        return self.account_id in (None, zone.account_id) and bool(
+            {zone.id, "*"} & set(self.permissions)
+        )
+
+    def is_good(self) -> bool:
+        """Whether it opens anything now."""
+        return self.status == "active" and (
+            self.not_before is None or datetime.fromisoformat(self.not_before) <= datetime.now(UTC)
+        )
 
     def may(self, permission: str, zone: Zone) -> bool:
         """Whether it allows this in this zone; who may edit may read."""
+        if not self.reaches(zone):
+            return False
         granted = self.permissions.get(zone.id, frozenset()) | self.permissions.get(
             "*", frozenset()
         )
@@ -171,7 +191,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     (method, re.compile(pattern), operation)
     for method, pattern, operation in (
         ("GET", r"/user/tokens/verify", "tokens.verify"),
-        ("GET", r"/accounts/([^/]+)/tokens/verify", "tokens.verify"),
+        ("GET", r"/accounts/([^/]+)/tokens/verify", "account_tokens.verify"),
         ("GET", r"/zones", "zones.list"),
         ("GET", r"/zones/([^/]+)", "zones.get"),
         ("GET", r"/zones/([^/]+)/dns_records", "records.list"),
@@ -245,10 +265,14 @@ class CloudflareEmulator(FaultyServer[Fault, Request]):
         status: TokenStatus = "active",
         kind: Literal["user", "account"] = "user",
         addresses: Sequence[str] = (),
+        not_before: str | None = None,
         expires_on: str | None = None,
         secret: str | None = None,
     ) -> Token:
-        """Make a token with `permissions` (default: all three) in `zones` (default: everywhere)."""
+        """Make a token with `permissions` (default: all three) in `zones` (default: everywhere).
+
+        One of the kind "account" belongs to the store's account.
+        """
         prefix = "cfut_" if kind == "user" else "cfat_"
         secret = secret or prefix + secrets.token_hex(24)
         if not _TOKEN_SHAPE.fullmatch(secret):
@@ -261,8 +285,9 @@ class CloudflareEmulator(FaultyServer[Fault, Request]):
             id=new_id(),
             permissions=dict.fromkeys(where, granted),
             status=status,
-            kind=kind,
+            account_id=self.store.account_id if kind == "account" else None,
             addresses=tuple(addresses),
+            not_before=not_before,
             expires_on=expires_on,
         )
         with self._lock:
@@ -368,9 +393,9 @@ class CloudflareEmulator(FaultyServer[Fault, Request]):
             if name not in known:
                 # Cloudflare ignores what it does not know; here it is a mistake to be found.
                 raise Refused(400, 1004, f"Unknown query parameter: {name}")
-        if call.operation == "tokens.verify":
+        if call.operation in ("tokens.verify", "account_tokens.verify"):
             return self._verify(call)
-        if call.token is not None and call.token.status != "active":
+        if call.token is not None and not call.token.is_good():
             raise Refused(403, 9109, "Invalid access token")
         if call.operation == "zones.list":
             return self._list_zones(call)
@@ -406,16 +431,20 @@ class CloudflareEmulator(FaultyServer[Fault, Request]):
         if zone is None:
             raise no_route(f"/zones/{call.ids[0]}")
         # Another account's zone does not exist for a token that has nothing in it.
-        if call.token and not {zone.id, "*"} & set(call.token.permissions):
+        if call.token and not call.token.reaches(zone):
             raise Refused(403, 10000, "Authentication error")
         return zone
 
     def _verify(self, call: _Call) -> Reply:
         token = call.token
-        wants_account = bool(call.ids)
-        if token is None or (token.kind == "account") != wants_account:
+        if call.ids and not ID_SHAPE.fullmatch(call.ids[0]):
+            raise no_route(f"/accounts/{call.ids[0]}/tokens/verify")
+        # A user's token at an account, an account's at the user or another account: no such token.
+        if token is None or [token.account_id] != [*call.ids, None][:1]:
             raise Refused(401, 1000, "Invalid API Token")
         result = {"id": token.id, "status": token.status}
+        if token.not_before:
+            result["not_before"] = token.not_before
         if token.expires_on:
             result["expires_on"] = token.expires_on
         said = {"code": 10000, "message": "This API Token is valid and active", "type": None}

@@ -209,7 +209,9 @@ class _Resolution:
         """Fill in the reply."""
         zone = self._store.zone_of(name)
         if zone is None:
-            self._reply.set_rcode(dns.rcode.REFUSED)
+            # Asked as a resolver it knows the way to its zones: `org` is there, and holds nothing.
+            if not (self._reply.flags & dns.flags.RD and self._leads_to_a_zone(name)):
+                self._reply.set_rcode(dns.rcode.REFUSED)
             return
         self._reply.flags |= dns.flags.AA
         for _ in range(_CHAIN_LIMIT):
@@ -236,6 +238,9 @@ class _Resolution:
                 return
             zone = following
         self._reply.set_rcode(dns.rcode.SERVFAIL)
+
+    def _leads_to_a_zone(self, name: str) -> bool:
+        return any(zone.name.endswith(f".{name}") for zone in self._store.zones())
 
     def _at(self, zone: Zone, name: str) -> list[Record] | None:
         """The records at a name, its own or a wildcard's; None if there is no such name."""

@@ -5,6 +5,8 @@ told to spoil. It holds no ACME state: Pebble builds its URLs from the Host head
 on, so every resource leads through here and the `url` of each JWS is right.
 """
 
+import base64
+import binascii
 import http.client
 import json
 import re
@@ -241,7 +243,10 @@ def problem(name: str, resource: str | None = None, *, times: int = 1, **headers
 
 @dataclass(frozen=True, slots=True)
 class AcmeRequest:
-    """One request as it was answered; status 0 means that the connection ended instead."""
+    """One request as it was answered; status 0 means that the connection ended instead.
+
+    `payload` is what was signed, where that is JSON, and {} where there was nothing.
+    """
 
     method: str
     path: str
@@ -250,6 +255,7 @@ class AcmeRequest:
     fault: str | None
     forwarded: bool
     at: float
+    payload: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -324,6 +330,7 @@ class _Exchange(Handler):
 
     def respond(self, body: bytes) -> None:
         """Answer one request: with Pebble's reply, or with what was injected."""
+        self._payload = _signed(body)
         self._resource = classify(urlsplit(self.path).path)
         self._fault = self.world.take_fault(
             lambda fault: fault.matches(self.command, self._resource)
@@ -351,6 +358,7 @@ class _Exchange(Handler):
                 fault=self._fault.kind if self._fault else None,
                 forwarded=self._forwarded,
                 at=time.monotonic(),
+                payload=self._payload,
             )
         )
 
@@ -441,6 +449,16 @@ class _Exchange(Handler):
             case _:
                 reply.body = _wrong_chain(fault.kind, reply.body)
         self._pass_back(reply)
+
+
+def _signed(body: bytes) -> Mapping[str, Any]:
+    """The payload of a JWS (RFC 7515)."""
+    try:
+        payload = base64.urlsafe_b64decode(json.loads(body)["payload"] + "==")
+        document = json.loads(payload)
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _html_503(headers: Mapping[str, str]) -> _Reply:

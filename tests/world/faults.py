@@ -43,6 +43,9 @@ class FaultyServer(Generic[FaultT, RequestT]):
         self._lock = threading.Lock()
         self._injections: list[Injection[FaultT]] = []
         self._requests: list[RequestT] = []
+        # Called twice for each request: when it has come, and when it was carried out, before the
+        # reply is sent.
+        self.watcher: Callable[[], object] | None = None
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -72,6 +75,7 @@ class FaultyServer(Generic[FaultT, RequestT]):
 
     def take_fault(self, is_meant: Callable[[FaultT], bool]) -> FaultT | None:
         """The fault that is due for a request, of those meant for it, if any; counts it."""
+        self._tell()
         with self._lock:
             for injection in self._injections:
                 fault = injection.fault
@@ -101,3 +105,8 @@ class FaultyServer(Generic[FaultT, RequestT]):
         """Put a request into the log."""
         with self._lock:
             self._requests.append(request)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.watcher is not None:
+            self.watcher()

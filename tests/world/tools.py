@@ -168,16 +168,11 @@ class _Source:
 
 
 def _fetch_pebble(into: Path) -> None:
-    for program, package in (("apt-get", "apt"), ("dpkg", "dpkg")):
-        _need(program, package)
-    sources = apt_sources(Path("/etc/apt"), _codename())
-    if not sources:
-        message = "apt has no source with this release's main section: add one and try again."
-        raise Missing(message)
     failures = []
-    for suite in (*PEBBLE_SUITES, _codename()):
+    for suite in (*PEBBLE_SUITES, codename()):
         try:
-            _unpack_from(into, suite, sources)
+            _unpack(("pebble",), into, suite)
+            _try_pebble(into)
         except Missing as failure:
             failures.append(f"{suite}: {failure}")
         else:
@@ -186,16 +181,25 @@ def _fetch_pebble(into: Path) -> None:
     raise Missing(message)
 
 
-def _unpack_from(into: Path, suite: str, sources: Sequence[_Source]) -> None:
-    """Download Pebble's package of a suite with an apt state of our own, and unpack it."""
+def _try_pebble(into: Path) -> None:
+    program = into / "usr" / "bin" / "pebble"
+    # The newer suite's libc may be too new for this machine.
+    if "-dnsserver" not in _output([program, "-help"]):
+        shutil.rmtree(into / "usr")
+        message = "its Pebble does not run here"
+        raise Missing(message)
+
+
+def _unpack(packages: Sequence[str], into: Path, suite: str) -> None:
+    """Download packages of a suite with an apt state of our own, and unpack them."""
+    for program, package in (("apt-get", "apt"), ("dpkg", "dpkg")):
+        _need(program, package)
     with tempfile.TemporaryDirectory(prefix=".apt-", dir=folder()) as name:
         state = Path(name)
         for part in ("lists/partial", "cache/archives/partial", "sources"):
             (state / part).mkdir(parents=True)
         (state / "status").touch()
-        (state / "sources" / "world.sources").write_text(
-            "\n".join(source.stanza(suite) for source in sources)
-        )
+        write_sources(state / "sources" / "world.sources", suite)
         options = {
             "Dir::State": state,
             "Dir::State::lists": state / "lists",
@@ -213,18 +217,21 @@ def _unpack_from(into: Path, suite: str, sources: Sequence[_Source]) -> None:
         # An archive without this suite fails the update; another may have it all the same.
         with contextlib.suppress(Missing):
             _run([*apt, "update"], cwd=state)
-        _run([*apt, "download", "pebble"], cwd=state)
-        for package in state.glob("pebble_*.deb"):
-            _run(["dpkg", "-x", package, into], cwd=state)
-    program = into / "usr" / "bin" / "pebble"
-    # The newer suite's libc may be too new for this machine.
-    if "-dnsserver" not in _output([program, "-help"]):
-        shutil.rmtree(into / "usr")
-        message = "its Pebble does not run here"
+        _run([*apt, "download", *packages], cwd=state)
+        for package_file in sorted(state.glob("*.deb")):
+            _run(["dpkg", "-x", package_file, into], cwd=state)
+
+
+def write_sources(path: Path, suite: str) -> None:
+    """Write this machine's archives of Debian into a deb822 file, for another suite of theirs."""
+    sources = apt_sources(Path("/etc/apt"), codename())
+    if not sources:
+        message = "apt has no source with this release's main section: add one and try again."
         raise Missing(message)
+    path.write_text("\n".join(source.stanza(suite) for source in sources))
 
 
-def _codename() -> str:
+def codename() -> str:
     release = Path("/etc/os-release").read_text()
     found = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", release, re.MULTILINE)
     return found.group(1) if found else "stable"
@@ -286,7 +293,11 @@ def _from_stanza(stanza: str) -> Iterator[_Source]:
                 yield _Source(uri, suite, kept)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Fetch everything, so that no test has to wait for it."""
+    # It stands on this module, so it cannot be imported above.
+    from tests.world.debian import Debian
+
     try:
         print(pebble())
         for wanted in NODE:
@@ -295,3 +306,14 @@ if __name__ == "__main__":
             print(node_red(wanted_red))
     except Missing as missing:
         sys.exit(str(missing))
+    try:
+        print(Debian.prepared().root)
+    except Missing as missing:
+        _say(f"no container can be made, and its tests will be skipped: {missing}")
+
+
+if __name__ == "__main__":
+    # Run as a program this module has another name, and what others import is the one that counts.
+    from tests.world import tools  # noqa: PLW0406  see above
+
+    tools.main()

@@ -91,6 +91,7 @@ class Zones:
     ) -> None:
         self.propagation_delay = propagation_delay
         self.clock = clock
+        self.account_id = new_id()
         self._lock = threading.RLock()
         self._zones: dict[str, Zone] = {}
         self._records: dict[str, dict[str, Record]] = {}
@@ -105,8 +106,9 @@ class Zones:
         name_servers: Sequence[str] = NAME_SERVERS,
         record_quota: int = 200,
         hidden: bool = False,
+        account_id: str | None = None,
     ) -> Zone:
-        """Make a zone."""
+        """Make a zone, in the store's account unless another one is given."""
         zone = Zone(
             name=name.lower().rstrip("."),
             status=status,
@@ -114,11 +116,19 @@ class Zones:
             name_servers=tuple(name_servers),
             record_quota=record_quota,
             hidden=hidden,
+            account_id=account_id or self.account_id,
         )
         with self._lock:
             self._zones[zone.id] = zone
             self._records[zone.id] = {}
         return zone
+
+    def remove_zone(self, zone_id: str) -> None:
+        """Delete a zone with all its records; they vanish from DNS at once."""
+        with self._lock:
+            for record in list(self._records[zone_id].values()):
+                self.remove(record)
+            del self._zones[zone_id], self._records[zone_id]
 
     def change_zone(self, zone_id: str, *, status: str) -> Zone:
         """Give a zone another status: `active`, `pending`, `moved`."""

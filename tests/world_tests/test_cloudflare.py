@@ -119,10 +119,39 @@ def test_a_token_bound_to_another_address_is_refused(bench: Bench) -> None:
 
 
 def test_an_account_token_is_verified_at_its_account_only(bench: Bench) -> None:
-    """The user's verify does not know account-owned tokens."""
-    token = bench.emulator.add_token(kind="account")
+    """The user's verify does not know account-owned tokens, nor does another account's."""
+    token = bench.emulator.add_token(kind="account", expires_on="2050-01-01T00:00:00Z")
     assert bench.code("GET", "/user/tokens/verify", token=token) == (401, 1000)
-    assert bench.ask("GET", "/accounts/1/tokens/verify", token=token).ok
+    own = f"/accounts/{bench.zone.account_id}/tokens/verify"
+    result = bench.ask("GET", own, token=token).json()["result"]
+    assert result["expires_on"] == "2050-01-01T00:00:00Z"
+    assert bench.code("GET", own) == (401, 1000)
+    assert bench.code("GET", f"/accounts/{'0' * 32}/tokens/verify", token=token) == (401, 1000)
+    assert bench.code("GET", "/accounts/1/tokens/verify", token=token) == (404, 7003)
+
+
+def test_an_account_token_opens_its_account_only(bench: Bench) -> None:
+    """Zones of other accounts are as if they were not there."""
+    bench.store.add_zone("elsewhere.test", account_id="0" * 32)
+    token = bench.emulator.add_token(kind="account")
+    zones = bench.ask("GET", "/zones", token=token).json()["result"]
+    assert [zone["name"] for zone in zones] == ["example.org"]
+
+
+def test_a_token_that_is_not_valid_yet(bench: Bench) -> None:
+    """Before its first day a token opens nothing; verifying it tells which day that is."""
+    token = bench.emulator.add_token(not_before="2050-01-01T00:00:00Z")
+    assert bench.code("GET", "/zones", token=token) == (403, 9109)
+    result = bench.ask("GET", "/user/tokens/verify", token=token).json()["result"]
+    assert (result["status"], result["not_before"]) == ("active", "2050-01-01T00:00:00Z")
+
+
+def test_a_deleted_zone(bench: Bench) -> None:
+    """A zone that was deleted is unknown from then on, and its records are gone from DNS."""
+    bench.store.add("TXT", "example.org", '"x"')
+    bench.store.remove_zone(bench.zone.id)
+    assert bench.code("GET", f"/zones/{bench.zone.id}/dns_records") == (404, 7003)
+    assert bench.store.visible("example.org") == []
 
 
 def test_a_global_key_comes_in_by_its_own_headers(bench: Bench) -> None:

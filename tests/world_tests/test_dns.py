@@ -99,6 +99,20 @@ def test_no_such_name_and_no_such_data_are_told_apart(server: DnsServer, store: 
         assert empty.authority[0].rdtype == dns.rdatatype.SOA
 
 
+def test_names_above_a_zone(server: DnsServer) -> None:
+    """Asked as a resolver, it knows that the names above its zones are there, and hold nothing."""
+    reply = ask(server, "org", "CAA")
+    assert (rcode(reply), reply.answer, reply.flags & dns.flags.AA) == ("NOERROR", [], 0)
+
+
+def test_caa(server: DnsServer, store: Zones) -> None:
+    """CAA records are shown as they were put there."""
+    store.add("CAA", "example.org", '128 issue "ca.example; accounturi=https://x/1"')
+    assert answers(ask(server, "example.org", "CAA")) == [
+        '128 issue "ca.example; accounturi=https://x/1"'
+    ]
+
+
 def test_a_strangers_name_is_refused(server: DnsServer) -> None:
     """We are no resolver."""
     reply = ask(server, "example.com", "A")

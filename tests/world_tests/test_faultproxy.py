@@ -256,6 +256,13 @@ def test_faults_choose_their_requests(proxy: FaultProxy, ask: Ask) -> None:
     assert ask("/dir", "GET").status_code == 200
 
 
+def test_what_was_signed_is_remembered(proxy: FaultProxy, ask: Ask) -> None:
+    """A test may look at what a request said; what is no JWS says nothing."""
+    ask("/order-plz", data=b'{"payload": "eyJyZXBsYWNlcyI6ICJhLmIifQ", "protected": ""}')
+    ask("/order-plz", data=b"nonsense")
+    assert [request.payload for request in proxy.requests[-2:]] == [{"replaces": "a.b"}, {}]
+
+
 def test_a_paused_proxy_answers_after_it_resumes(proxy: FaultProxy, ask: Ask) -> None:
     """Nothing is accepted meanwhile and nothing is lost."""
     proxy.pause()

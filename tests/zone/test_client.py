@@ -5,7 +5,10 @@ import os
 import ssl
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +20,7 @@ from certwarden.model import Secret
 from certwarden.zone import client as client_module
 from certwarden.zone.client import CloudflareClient
 from tests.fakes_store import FakeClock
+from tests.waiting import wait_until
 from tests.world.authority import TestAuthority
 from tests.world.server import Handler, LoopbackServer
 
@@ -323,6 +327,54 @@ def test_503_with_its_wait(client: CloudflareClient, replies: Replies, clock: Fa
     replies.say(503, b"<html>", Retry_After="3")
     client.everything("/zones", {}, "look")
     assert clock.sleeps == [3]
+
+
+@pytest.mark.parametrize(
+    ("limits", "wait"),
+    [
+        ('"default";r=0;t=12', 12),
+        ('"default";r=0; t=12, "burst";r=7;t=30', 12),
+        ('"default";r=9;t=300, "burst";r=0;t=3', 3),
+        ('"default";r=1;t=300', None),
+        ('"default";r=10;t=300', None),
+        ("", None),
+    ],
+)
+def test_the_last_request_is_kept_back(
+    client: CloudflareClient,
+    replies: Replies,
+    clock: FakeClock,
+    limits: str,
+    wait: float | None,
+) -> None:
+    """When nothing is left of the allowance it waits: going over it is punished by five minutes."""
+    replies.say(200, {"success": True, "result": []}, Ratelimit=limits)
+    client.everything("/zones", {}, "look")
+    assert clock.sleeps == []
+    client.everything("/zones", {}, "look")
+    assert clock.sleeps == ([wait] if wait else [])
+    assert len(replies.seen) == 2
+
+
+def test_few_requests_at_once(clock: FakeClock) -> None:
+    """However many threads ask, no more than a few requests are under way."""
+    under_way, most, go_on = Counter[str](), [0], threading.Event()
+
+    class Exchange(Handler):
+        def respond(self, body: bytes) -> None:  # noqa: ARG002 - there is none
+            under_way["now"] += 1
+            most[0] = max(most[0], under_way["now"])
+            go_on.wait(30)
+            under_way["now"] -= 1
+            self.send(200, EMPTY)
+
+    with LoopbackServer(Exchange) as server, ThreadPoolExecutor(40) as pool:
+        client = CloudflareClient(Secret(TOKEN.encode()), base_url=server.origin, clock=clock)
+        asked = [pool.submit(client.everything, "/zones", {}, "look") for _ in range(40)]
+        wait_until(lambda: under_way["now"] == client_module.MOST_AT_ONCE)
+        go_on.set()
+        assert {each.result() for each in asked} == {()}
+    assert most == [client_module.MOST_AT_ONCE]
 
 
 # ── what is told ──────────────────────────────────────────────────────────────────────────────────

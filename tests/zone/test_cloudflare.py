@@ -1,17 +1,21 @@
 """CloudflareZone against the strict emulator: what it asks, what it does, what it leaves."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any, Literal
 
 import httpx
 import pytest
 
 from certwarden.errors import ZoneError
-from certwarden.model import Place, Secret, TxtRecord
+from certwarden.model import Place, Secret, TokenHealth, TxtRecord
 from certwarden.zone import client
 from certwarden.zone.cloudflare import CloudflareZone
+from certwarden.zone.refusals import TokenError
 from tests.fakes_store import FakeClock
 from tests.waiting import wait_until
 from tests.world.cloudflare import (
@@ -158,31 +162,50 @@ def test_more_than_a_batch_takes(cloudflare: Cloudflare) -> None:
 # ── where a record belongs ────────────────────────────────────────────────────────────────────────
 
 
-def test_walks_up_the_labels(cloudflare: Cloudflare) -> None:
-    """The zone is looked for from the whole name upwards, and what was learnt is kept."""
+def test_one_listing_for_all_names(cloudflare: Cloudflare) -> None:
+    """The zones of a token that sees few are listed once, however deep and many the names are."""
     zone = cloudflare.zone()
-    (place,) = zone.locate(["_acme-challenge.a.b.c.example.org"])
-    assert place.zone_name == "example.org"
-    queries = [r.query for r in cloudflare.emulator.requests if r.operation == "zones.list"]
-    assert [query.partition("&")[0] for query in queries] == [
-        "name=a.b.c.example.org",
-        "name=b.c.example.org",
-        "name=c.example.org",
-        "name=example.org",
+    names = [f"_acme-challenge.{host}.a.b.c.example.org" for host in "xyz"]
+    assert {place.zone_name for place in zone.locate(names)} == {"example.org"}
+    assert [r.query for r in cloudflare.emulator.requests if r.operation == "zones.list"] == [
+        "per_page=50"
     ]
-    cloudflare.emulator.forget_requests()
-    zone.locate(["_acme-challenge.d.b.c.example.org"])
-    assert cloudflare.emulator.calls("zones.list") == 1
 
 
-def test_the_walk_ends_at_two_labels(cloudflare: Cloudflare) -> None:
+@pytest.fixture
+def many_zones(cloudflare: Cloudflare) -> Cloudflare:
+    """A token that sees more zones than Cloudflare lists at once."""
+    for number in range(60):
+        cloudflare.store.add_zone(f"z{number}.example")
+    return cloudflare
+
+
+def test_walks_up_the_labels(many_zones: Cloudflare) -> None:
+    """Among many zones it is looked for from the whole name upwards; what was learnt is kept."""
+    zone = many_zones.zone()
+    (place,) = zone.locate(["_acme-challenge.a.b.c.z59.example"])
+    assert place.zone_name == "z59.example"
+    queries = [r.query for r in many_zones.emulator.requests if r.operation == "zones.list"]
+    assert [query.partition("&")[0] for query in queries] == [
+        "per_page=50",
+        "name=a.b.c.z59.example",
+        "name=b.c.z59.example",
+        "name=c.z59.example",
+        "name=z59.example",
+    ]
+    many_zones.emulator.forget_requests()
+    zone.locate(["_acme-challenge.d.b.c.z59.example"])
+    assert many_zones.emulator.calls("zones.list") == 1
+
+
+def test_the_walk_ends_at_two_labels(many_zones: Cloudflare) -> None:
     """Nobody is asked for a top-level domain; that no zone is seen says what to do."""
     with pytest.raises(ZoneError) as caught:
-        cloudflare.zone().locate(["_acme-challenge.a.elsewhere.test"])
+        many_zones.zone().locate(["_acme-challenge.a.elsewhere.test"])
     assert caught.value.permanent
     assert "a.elsewhere.test" in caught.value.what
     assert "zone_ids" in caught.value.hint
-    assert cloudflare.emulator.calls("zones.list") == 2
+    assert many_zones.emulator.calls("zones.list") == 3
 
 
 def test_the_closest_zone_wins(cloudflare: Cloudflare) -> None:
@@ -394,12 +417,221 @@ def test_a_twin_of_someone_else(cloudflare: Cloudflare, content: str, comment: s
 
 def test_a_zone_that_fails_does_not_keep_others_from_being_cleaned(cloudflare: Cloudflare) -> None:
     """Clean-up goes on with the next zone, and tells of the failure at the end."""
+    other = cloudflare.store.add_zone("example.net")
+    token = cloudflare.emulator.add_token(zones=[cloudflare.store.zone_named("example.org")])
+    zone = cloudflare.zone(token)
+    made = zone.create(wanted_by(zone))
+    theirs = Place("x.example.net", "x.example.net", other.id, other.name)
+    with pytest.raises(ZoneError):
+        zone.remove([TxtRecord(theirs, ONE, COMMENT, "f" * 32), *made])
+    assert cloudflare.txt() == []
+
+
+# ── zones that are gone ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_a_zone_that_was_deleted(cloudflare: Cloudflare, *, has_ids: bool) -> None:
+    """Its records went with it, so they count as removed; those of other zones are removed."""
+    gone = cloudflare.store.add_zone("example.net")
+    zone = cloudflare.zone()
+    made = zone.create([*wanted_by(zone, "_acme-challenge.example.net"), *wanted_by(zone)])
+    cloudflare.store.remove_zone(gone.id)
+    zone.remove(made if has_ids else [replace(record, record_id="") for record in made])
+    assert cloudflare.txt() == []
+
+
+@pytest.mark.parametrize("permissions", [(DNS_READ,), (ZONE_READ,)])
+def test_a_zone_that_the_token_lost(cloudflare: Cloudflare, permissions: tuple[str, ...]) -> None:
+    """Where the token may no longer write or look, the records are still there: an error."""
     zone = cloudflare.zone()
     made = zone.create(wanted_by(zone))
-    gone = TxtRecord(Place("x.test", "x.test", "0" * 32, "x.test"), ONE, COMMENT, "f" * 32)
-    with pytest.raises(ZoneError):
-        zone.remove([gone, *made])
-    assert cloudflare.txt() == []
+    for token in (
+        cloudflare.emulator.add_token(*permissions),
+        cloudflare.emulator.add_token(zones=[cloudflare.store.add_zone("other.test")]),
+    ):
+        with pytest.raises(ZoneError) as caught:
+            cloudflare.zone(token).remove(made)
+        assert (caught.value.code, caught.value.permanent) == (10000, True)
+
+
+@pytest.mark.parametrize("where", ["/dns_records", "/zones/[^/]+", "/zones"])
+def test_a_route_that_is_gone(cloudflare: Cloudflare, where: str) -> None:
+    """That the API is not there, in whole or in part, does not mean that a zone was deleted."""
+    zone = cloudflare.zone()
+    made = zone.create(wanted_by(zone))
+    cloudflare.emulator.inject(Fault("not_found_7003", path=where, times=99))
+    with pytest.raises(ZoneError) as caught:
+        zone.remove(made)
+    assert caught.value.code == 7003
+
+
+def test_leftovers_of_many_orders_are_one_listing(cloudflare: Cloudflare) -> None:
+    """What a crash left of fifty orders is found by one look, and others' records stay."""
+    cloudflare.store.add_zone("big.example", record_quota=1000)
+    zone = cloudflare.zone()
+    (place,) = zone.locate(["_acme-challenge.big.example"])
+    comments = [f"certwarden 0a1b2c3d {number:012x}" for number in range(50)]
+    wanted = [TxtRecord(place, f"{n:043}", comment) for n, comment in enumerate(comments)]
+    zone.create(wanted)
+    other = "certwarden 0a1b2c3d ffffffffffff"
+    theirs = zone.create([TxtRecord(place, "z" * 43, other)])
+    cloudflare.emulator.forget_requests()
+    zone.remove(wanted)
+    assert [record.id for record in cloudflare.txt()] == [theirs[0].record_id]
+    assert cloudflare.asked() == ["records.list", "records.batch"]
+
+
+# ── is the token good ─────────────────────────────────────────────────────────────────────────────
+
+A_YEAR_2050 = datetime(2050, 6, 1, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", ["user", "account"])
+@pytest.mark.parametrize(
+    ("expires_on", "expires_at"),
+    [
+        (None, None),
+        ("2050-06-01T23:59:59Z", A_YEAR_2050),
+        ("2050-06-02T00:59:59.000+01:00", A_YEAR_2050),
+        ("9999-12-31T23:59:59-12:00", None),
+        ("some day", None),
+    ],
+)
+def test_a_good_token(
+    cloudflare: Cloudflare,
+    kind: Literal["user", "account"],
+    expires_on: str | None,
+    expires_at: datetime | None,
+) -> None:
+    """A user's and an account's token are good until the day they name, if it can be read."""
+    token = cloudflare.emulator.add_token(kind=kind, expires_on=expires_on)
+    assert cloudflare.zone(token).verify() == TokenHealth(expires_at)
+    wanted = ["tokens.verify"] if kind == "user" else ["zones.list", "account_tokens.verify"]
+    assert cloudflare.asked() == wanted
+
+
+def test_an_old_token_of_an_account(cloudflare: Cloudflare) -> None:
+    """One without a prefix is tried as a user's first; Cloudflare calls that one invalid."""
+    token = cloudflare.emulator.add_token(
+        kind="account", secret="a" * 40, expires_on="2050-06-01T23:59:59Z"
+    )
+    assert cloudflare.zone(token).verify() == TokenHealth(A_YEAR_2050)
+    assert cloudflare.asked() == ["tokens.verify", "zones.list", "account_tokens.verify"]
+
+
+def test_a_token_that_cannot_be_verified(cloudflare: Cloudflare) -> None:
+    """An account's token that sees no zone, or may not ask, works as far as can be told."""
+    blind = cloudflare.emulator.add_token(DNS_EDIT, kind="account")
+    assert cloudflare.zone(blind).verify() == TokenHealth(None)
+    for kind in ("auth_10000", "not_found_7003"):
+        cloudflare.emulator.inject(Fault(kind, operation="account_tokens.verify"))
+        token = cloudflare.emulator.add_token(kind="account")
+        assert cloudflare.zone(token).verify() == TokenHealth(None)
+
+
+def test_verification_is_not_to_be_had(cloudflare: Cloudflare) -> None:
+    """Where nobody verifies, a token that may list zones is good."""
+    for operation in ("tokens.verify", "account_tokens.verify"):
+        cloudflare.emulator.inject(Fault("not_found_7003", operation=operation))
+    assert cloudflare.zone().verify() == TokenHealth(None)
+
+
+@pytest.mark.parametrize("kind", ["user", "account"])
+@pytest.mark.parametrize(
+    ("traits", "words"),
+    [
+        ({"status": "disabled"}, "disabled|revoked"),
+        ({"status": "expired", "expires_on": "2020-01-02T03:04:05Z"}, "expired"),
+        ({"not_before": "2050-06-01T00:00:00Z"}, "not valid before 2050-06-01 00:00 UTC|revoked"),
+        ({"addresses": ["192.0.2.0/24"]}, r"127\.0\.0\.1"),
+    ],
+)
+def test_a_token_that_is_no_good(
+    cloudflare: Cloudflare, kind: str, traits: dict[str, Any], words: str
+) -> None:
+    """Disabled, expired, not valid yet or for elsewhere: a permanent error, with what to do."""
+    token = cloudflare.emulator.add_token(kind=kind, **traits)  # type: ignore[arg-type]
+    with pytest.raises(TokenError, match=words) as caught:
+        cloudflare.zone(token).verify()
+    assert caught.value.permanent
+    assert caught.value.hint
+    assert token.secret not in caught.value.what + caught.value.hint
+
+
+def test_a_start_date_is_held_against_cloudflares_clock(cloudflare: Cloudflare) -> None:
+    """Where our clock is years behind, a token that is valid already is good."""
+    cloudflare.clock.instant = datetime(1970, 1, 1, tzinfo=UTC)
+    token = cloudflare.emulator.add_token(not_before="2020-01-01T00:00:00Z")
+    assert cloudflare.zone(token).verify() == TokenHealth(None)
+
+
+@pytest.mark.parametrize("secret", ["cfut_" + "x" * 48, "cfat_" + "x" * 48, "x" * 40])
+def test_a_token_that_nobody_knows(cloudflare: Cloudflare, secret: str) -> None:
+    """A token that was revoked or never was is told as that."""
+    zone = CloudflareZone(
+        Secret(secret.encode()),
+        base_url=cloudflare.emulator.base_url,
+        zone_ids={},
+        clock=cloudflare.clock,
+    )
+    with pytest.raises(TokenError, match="revoked") as caught:
+        zone.verify()
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize("operation", ["tokens.verify", "zones.list", "account_tokens.verify"])
+@pytest.mark.parametrize("kind", ["drop_before", "server_error", "truncated_json", "wrong_result"])
+def test_a_reply_that_is_lost_says_nothing_of_the_token(
+    cloudflare: Cloudflare, kind: str, operation: str
+) -> None:
+    """What cannot be reached is asked again, and in the end an error that is not permanent."""
+    token = cloudflare.emulator.add_token(
+        kind="user" if operation == "tokens.verify" else "account",
+        expires_on="2050-06-01T23:59:59Z",
+    )
+    cloudflare.emulator.inject(Fault(kind, operation=operation))
+    assert cloudflare.zone(token).verify() == TokenHealth(A_YEAR_2050)
+    cloudflare.emulator.inject(Fault(kind, operation=operation, times=99))
+    with pytest.raises(ZoneError) as caught:
+        cloudflare.zone(token).verify()
+    assert not caught.value.permanent
+
+
+# ── several threads ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rate_limit_stops_all_threads(cloudflare: Cloudflare) -> None:
+    """While Cloudflare has asked us to wait nobody asks it anything, and all are told how long."""
+    zone = cloudflare.zone()
+    wanted = wanted_by(zone)
+    cloudflare.emulator.inject(Fault("rate_limited", times=99, retry_after=300))
+    cloudflare.emulator.forget_requests()
+    with ThreadPoolExecutor(64) as pool:
+        asked = [pool.submit(zone.create, wanted) for _ in range(64)]
+    for each in asked:
+        error = each.exception()
+        assert isinstance(error, ZoneError)
+        assert error.retry_after == timedelta(seconds=300)
+        assert not error.permanent
+    assert cloudflare.emulator.calls() <= client.MOST_AT_ONCE
+    assert cloudflare.clock.sleeps == []
+
+
+def test_threads_look_for_different_zones_side_by_side(many_zones: Cloudflare) -> None:
+    """A zone that is slow to be found holds up those who need it, once, and nobody else."""
+    zone = many_zones.zone()
+    zone.locate(["_acme-challenge.z58.example"])
+    many_zones.emulator.forget_requests()
+    slowness = many_zones.emulator.inject(Fault("slow", operation="zones.list", seconds=3.0))
+    with ThreadPoolExecutor(4) as pool:
+        slow = [pool.submit(zone.locate, ["_acme-challenge.z59.example"])]
+        wait_until(lambda: slowness.fired)
+        slow += [pool.submit(zone.locate, ["_acme-challenge.z59.example"]) for _ in range(2)]
+        assert zone.locate(["_acme-challenge.z57.example"])[0].zone_name == "z57.example"
+        assert not any(each.done() for each in slow)
+    assert {each.result()[0].zone_name for each in slow} == {"z59.example"}
+    assert many_zones.emulator.calls("zones.list") == 2
 
 
 # ── faults ────────────────────────────────────────────────────────────────────────────────────────

@@ -18,18 +18,19 @@ from certwarden.clock import SystemClock
 from certwarden.model import Address
 from certwarden.ports import Clock
 from certwarden.zone import propagation
+from certwarden.zone.datagrams import Datagrams
 from certwarden.zone.propagation import (
     DnsPropagation,
     Look,
     _Poll,
-    _Question,
     objection_to,
     step_after,
     voters,
 )
-from certwarden.zone.servers import Answer, NameServers, NoVote, Role, Server, Shown
+from certwarden.zone.servers import Answer, NameServers, NoVote, Question, Role, Server, Shown
 from tests.builders import a_txt_record
 from tests.fakes_store import FakeClock
+from tests.waiting import wait_until
 from tests.world.authority import TestAuthority
 from tests.world.dns import Answers, DnsFault, DnsServer, DohServer, Transport
 from tests.world.zones import Record, Zones
@@ -152,18 +153,19 @@ def test_one_stale_server_is_waited_for(store: Zones, stack: ExitStack) -> None:
     assert good.address not in look.detail
 
 
-def test_a_wavering_server_is_not_believed(store: Zones, stack: ExitStack) -> None:
+def test_a_wavering_server_is_not_believed() -> None:
     """A yes that is followed by a no does not count: it takes two in a row."""
-    server = stack.enter_context(DnsServer(store))
-    publish(store, ONE, TWO)
     answers = iter([True, False, True, True])
 
     class Wavering(NameServers):
-        def ask(self, server: Server, name: str) -> Answer:
-            return super().ask(server, name) if next(answers) else Shown(frozenset())
+        def authoritative(self, record_name: str, zone_name: str) -> tuple[Server, ...]:  # noqa: ARG002 - none
+            return ()
 
-    watcher = looking_at(server, clock=FakeClock())
-    watcher._servers = Wavering(FakeClock(), (), None)
+        def ask(self, question: Question) -> Answer:  # noqa: ARG002 - there is one
+            return Shown(frozenset({ONE, TWO} if next(answers) else ()))
+
+    watcher = DnsPropagation(clock=FakeClock(), timeout=A_MINUTE, settle=timedelta(0))
+    watcher._servers = Wavering(FakeClock(), ["https://doh.example/dns-query"], None)
     assert watcher.wait(BOTH).agreed
     assert next(answers, None) is None
 
@@ -185,36 +187,96 @@ def test_lost_packets(store: Zones, stack: ExitStack) -> None:
     server.inject(DnsFault("drop", times=1))
     publish(store, ONE, TWO)
     asked = Server(Role.CONFIGURED, "server", server.host, server.port)
-    answer = NameServers(FakeClock(), (), None).ask(asked, CHALLENGE)
+    answer = NameServers(FakeClock(), (), None).ask(Question(asked, CHALLENGE))
     assert answer == Shown(frozenset({ONE, TWO}))
 
 
-def test_who_was_mute_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_was_mute_is_not_waited_for_again(
+    store: Zones, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A look waits for those who may answer, and takes what the others say when they say it."""
-    good, mute = (Server(Role.CONFIGURED, name, "192.0.2.1") for name in ("good", "mute"))
+    good, mute = (stack.enter_context(DnsServer(store)) for _ in range(2))
+    mute.inject(DnsFault("drop"))
+    publish(store, ONE)
+    asked = [
+        Server(Role.CONFIGURED, server.address, server.host, server.port) for server in (good, mute)
+    ]
+    poll = _Poll(NameServers(FakeClock(), (), None), [Question(s, CHALLENGE) for s in asked])
+    stack.callback(poll.close)
+    monkeypatch.setattr(propagation, "PATIENCE", 60.0)
+    assert isinstance(poll.look()[CHALLENGE][asked[1]], NoVote)
+    begun = time.monotonic()
+    for _ in range(10):
+        seen = poll.look()[CHALLENGE]
+    assert time.monotonic() - begun < 30
+    assert seen == {asked[0]: Shown(frozenset({ONE})), asked[1]: NoVote("does not answer")}
+    assert len(good.queries) == 11
+    mute.clear_faults()
+    wait_until(lambda: poll.look()[CHALLENGE][asked[1]] == Shown(frozenset({ONE})))
+
+
+def test_a_slow_resolver_keeps_no_other_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for an answer of one resolver, the other one is asked."""
+    good, slow = (Server(Role.PUBLIC, name, f"https://{name}.example") for name in ("good", "slow"))
     answers_at_last = threading.Event()
-    times = Counter[Server]()
 
     class Scripted(NameServers):
-        def ask(self, server: Server, name: str) -> Answer:  # noqa: ARG002 - there is one
-            times[server] += 1
-            if server == good:
-                return Shown(frozenset({ONE}))
-            if times[server] > 1:
+        def ask(self, question: Question) -> Answer:
+            if question.server == slow:
                 answers_at_last.wait(60)
-            return NoVote("does not answer")
+                return NoVote("does not answer")
+            return Shown(frozenset({ONE}))
 
-    monkeypatch.setattr(propagation, "PATIENCE", 60.0)
-    with ThreadPoolExecutor(4) as pool:
-        questions = [_Question(good, CHALLENGE), _Question(mute, CHALLENGE)]
-        poll = _Poll(Scripted(FakeClock(), (), None), pool, questions)
-        begun = time.monotonic()
-        for _ in range(3):
-            seen = poll.look()[CHALLENGE]
-        assert time.monotonic() - begun < 30
-        answers_at_last.set()
-    assert seen == {good: Shown(frozenset({ONE})), mute: NoVote("does not answer")}
-    assert times == {good: 3, mute: 2}
+    monkeypatch.setattr(propagation, "PATIENCE", 0.2)
+    servers = Scripted(FakeClock(), (), None)
+    polls = [_Poll(servers, [Question(s, f"{n}.test") for s in (slow, good)]) for n in range(9)]
+    for number, poll in enumerate(polls):
+        assert poll.look()[f"{number}.test"] == {
+            slow: NoVote("has not answered yet"),
+            good: Shown(frozenset({ONE})),
+        }
+    answers_at_last.set()
+    for poll in polls:
+        poll.close()
+    servers.close()
+
+
+def test_many_wait_side_by_side(store: Zones, stack: ExitStack) -> None:
+    """Fifty threads wait with one instance: no thread more, and hardly longer than one alone."""
+    server = stack.enter_context(DnsServer(store))
+    watcher = looking_at(server)
+    store.propagation_delay = 1.0
+    zone = store.zone_named("example.org")
+    records = [a_txt_record(ONE, domain=f"h{number}.example.org") for number in range(50)]
+    with store.change(zone.id) as held:
+        for record in records:
+            made = Record(zone.id, "TXT", record.place.record_name, f'"{ONE}"', ttl=60)
+            held[made.id] = made
+    before, most = threading.active_count(), 0
+    with ThreadPoolExecutor(len(records)) as pool:
+        looks = [pool.submit(watcher.wait, [record]) for record in records]
+        while not all(look.done() for look in looks):
+            most = max(most, threading.active_count())
+            time.sleep(0.02)
+    assert all(look.result().agreed for look in looks)
+    assert most <= before + len(records)
+
+
+def test_the_zones_servers_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who serves a zone is found out once for all that wait for records in it."""
+    lookups = Counter[str]()
+
+    def look(name: str, kind: str) -> tuple[str, ...]:
+        lookups[f"{kind} {name}"] += 1
+        return {"NS": ("ns.example.net.",), "A": ("192.0.2.1",)}.get(kind, ())
+
+    monkeypatch.setattr("certwarden.zone.servers._system_lookup", look)
+    servers = NameServers(FakeClock(), (), None)
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(servers.authoritative, CHALLENGE, "example.org") for _ in range(20)]
+    label = "ns.example.net (192.0.2.1)"
+    assert {each.result() for each in asked} == {(Server(Role.AUTHORITATIVE, label, "192.0.2.1"),)}
+    assert set(lookups.values()) == {1}
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -236,7 +298,14 @@ def test_only_resolvers_are_asked_to_resolve(store: Zones, stack: ExitStack, rol
     where = doh.url if role is Role.PUBLIC else own.host
     servers = NameServers(FakeClock(), (), None)
     stack.callback(servers.close)
-    servers.ask(Server(role, "server", where, own.port), CHALLENGE)
+    question = Question(Server(role, "server", where, own.port), CHALLENGE)
+    if role is Role.PUBLIC:
+        servers.ask(question)
+    else:
+        watcher = Datagrams()
+        stack.callback(watcher.close)
+        assert watcher.ask(question) is None
+        assert question in watcher.answers([question], 30)
     (query,) = seen
     assert bool(query.flags & dns.flags.RD) is (role is not Role.AUTHORITATIVE)
     assert (query.edns, query.payload) == (0, 1232)
@@ -428,7 +497,9 @@ def test_port_53_lies(store: Zones, stack: ExitStack, doh: DohServer, watch: Wat
     assert "shows 0 of 2 values" in look.detail
 
 
-def test_all_public_resolvers_must_agree(store: Zones, stack: ExitStack, doh: DohServer) -> None:
+def test_all_public_resolvers_must_agree(
+    store: Zones, stack: ExitStack, doh: DohServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One of two public resolvers is not enough, unless the other one is out of order."""
     second = stack.enter_context(DohServer(store))
 
@@ -439,7 +510,7 @@ def test_all_public_resolvers_must_agree(store: Zones, stack: ExitStack, doh: Do
             settle=timedelta(0),
             doh=[doh.url, second.url],
         )
-        watcher._servers._of_zone[("example.org",)] = ()
+        monkeypatch.setattr(NameServers, "authoritative", lambda *_: ())
         return watcher.wait(BOTH)
 
     second.inject(DnsFault("stale"))
@@ -460,7 +531,7 @@ def test_https_is_verified(
     publish(store, ONE, TWO)
     servers = NameServers(FakeClock(), [doh.url], authority.bundle if trusted else None)
     stack.callback(servers.close)
-    answer = servers.ask(servers.public()[0], CHALLENGE)
+    answer = servers.ask(Question(servers.public()[0], CHALLENGE))
     if trusted:
         assert answer == Shown(frozenset({ONE, TWO}))
     else:
@@ -471,7 +542,7 @@ def test_https_is_verified(
 def test_plain_http_beyond_loopback_is_not_asked() -> None:
     """A resolver whose answers anybody could forge has no vote."""
     servers = NameServers(FakeClock(), ["http://192.0.2.1/dns-query"], None)
-    answer = servers.ask(servers.public()[0], CHALLENGE)
+    answer = servers.ask(Question(servers.public()[0], CHALLENGE))
     assert answer == NoVote("cannot be asked (not an https address)")
 
 

@@ -1,0 +1,166 @@
+"""Several things at once, in threads: run, serialised by name, or done once for all.
+
+Owns the threads of a pass. A signal reaches the main thread only: it tells the clock, which ends
+every wait of the others, so that each cleans up after itself before the program ends.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+from certwarden.errors import Error
+from certwarden.ports import Clock, Locks, Reloader
+
+MOST_AT_ONCE = 64  # orders; each waits most of its time, for DNS and for the CA
+
+_Result = TypeVar("_Result")
+
+
+def side_by_side(tasks: Sequence[Callable[[], _Result]], clock: Clock) -> list[_Result]:
+    """Runs the tasks at the same time and returns their results in order; raises what one raised.
+
+    All have ended when it returns, also when a signal ends it early.
+    """
+    if len(tasks) <= 1:
+        return [task() for task in tasks]
+    results: dict[int, _Result] = {}
+    failures: dict[int, BaseException] = {}
+    slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def run(number: int, task: Callable[[], _Result]) -> None:
+        with slots:
+            try:
+                results[number] = task()
+            except BaseException as failure:  # noqa: BLE001 - raised again where all come together
+                failures[number] = failure
+
+    threads = [threading.Thread(target=run, args=each, daemon=True) for each in enumerate(tasks)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        clock.interrupt()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
+    if failures:
+        raise failures[min(failures)]
+    return [results[number] for number in range(len(tasks))]
+
+
+class NameLocks:
+    """One at a time for each name, within this process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: set[str] = set()
+
+    @contextmanager
+    def hold(self, names: Sequence[str]) -> Iterator[None]:
+        """Waits until all the names are free, then keeps them from the others."""
+        wanted = set(names)
+        with self._changed:
+            self._changed.wait_for(lambda: not wanted & self._held)
+            self._held |= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= wanted
+                self._changed.notify_all()
+
+
+class OrderTurn:
+    """The lock on orders, held for a whole pass from its first order to its last.
+
+    Whoever cannot have it is told the same as the first who waited for it in vain.
+    """
+
+    def __init__(self, locks: Locks) -> None:
+        self._locks = locks
+        self._guard = threading.Lock()
+        self._stack = ExitStack()
+        self._members = 0
+        self._refusal: Error | None = None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Raises Busy, and StoreError where the lock cannot be made."""
+        with self._guard:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._members == 0:
+                try:
+                    self._stack.enter_context(self._locks.orders())
+                except Error as error:
+                    self._refusal = error
+                    raise
+            self._members += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._members -= 1
+                if self._members == 0:
+                    self._stack.close()
+
+
+class SharedService:
+    """Targets of one program: it is reloaded once for all that have their files in place."""
+
+    def __init__(self, members: int) -> None:
+        self._changed = threading.Condition()
+        self._present = members
+        self._waiting = 0
+        self._turn = 0
+        self._failure: Error | None = None
+
+    def leave(self) -> None:
+        """A member has nothing to be reloaded any more."""
+        with self._changed:
+            self._present -= 1
+            self._changed.notify_all()
+
+    def reload(self, reloader: Reloader) -> None:
+        """Waits for the others, then one of them reloads; raises for each what that raised."""
+        with self._changed:
+            turn = self._turn
+            self._waiting += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._turn != turn or self._waiting == self._present)
+            if self._turn == turn:
+                self._waiting = 0
+                self._turn += 1
+                self._failure = None
+                try:
+                    reloader.reload()
+                except Error as error:
+                    self._failure = error
+                finally:
+                    self._changed.notify_all()
+            if self._failure is not None:
+                raise self._failure
+
+
+class SharedReloader:
+    """The port Reloader of a member of a shared service."""
+
+    def __init__(self, own: Reloader, service: SharedService) -> None:
+        self._own = own
+        self._service = service
+
+    def is_active(self) -> bool | None:
+        """Whether the unit runs."""
+        return self._own.is_active()
+
+    def reload(self) -> None:
+        """Once for all that are ready."""
+        self._service.reload(self._own)
+
+    def complaint(self) -> str:
+        """What the program says."""
+        return self._own.complaint()

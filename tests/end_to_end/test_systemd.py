@@ -1,0 +1,340 @@
+"""The units on a real systemd, booted in a container: certwarden as a service, with Node-RED."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.world.container import Container
+from tests.world.installed import (
+    CERTWARDEN,
+    CONFIG,
+    STATE,
+    TOKEN,
+    Installed,
+    build_wheel,
+    installed,
+)
+from tests.world.process import DidNotStart
+from tests.world.tools import Missing
+
+DAEMON, PASS, TIMER = "certwarden.service", "certwarden-renew.service", "certwarden-renew.timer"
+TELLER = "certwarden-failed@{}.service"
+NODE_RED, OTHER = "nodered.service", "systemd-journald.service"
+REFUSED = 4  # systemctl(1)
+# The daemon's unit as it is, but in a hurry.
+HURRY = "[Service]\nRestartSec=1s\nTimeoutStopSec=10s\n"
+BOTH = f"[Unit]\nWants={DAEMON} {TIMER}\nAfter={DAEMON} {TIMER}\n"
+
+pytestmark = pytest.mark.xdist_group("systemd")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """certwarden installed on a machine of its own, with a placeholder in use at Node-RED."""
+    with ExitStack() as stack:
+        try:
+            machine = stack.enter_context(installed(tmp_path_factory.mktemp("systemd")))
+        except (Missing, DidNotStart) as why:
+            pytest.skip(f"no container with systemd can be booted here: {why}")
+        yield machine
+
+
+@pytest.fixture(autouse=True)
+def at_rest(machine: Installed) -> Iterator[None]:
+    """Each test begins with the configuration and the units as installed, and none of them runs."""
+    yield
+    machine.container.systemctl("stop", DAEMON, TIMER, PASS)
+    machine.container.run("systemctl", "reset-failed")
+    machine.container.must("sh", "-c", "rm -f /etc/systemd/system/*.d/90-test.conf")
+    machine.container.systemctl("daemon-reload")
+    machine.write_token(machine.world["token"])
+    machine.write_config()
+
+
+def is_in_use(machine: Installed) -> bool:
+    """Whether what is stored is what Node-RED serves."""
+    return bool(machine.stored()) and machine.stored() == machine.served()
+
+
+def start_daemon(machine: Installed) -> int:
+    """Starts it, in a hurry; returns its process id."""
+    machine.drop_in(DAEMON, HURRY)
+    machine.container.systemctl("daemon-reload")
+    machine.container.systemctl("start", DAEMON)
+    return main_pid(machine.container, DAEMON)
+
+
+def await_rest(machine: Installed) -> None:
+    """Waits until the daemon's pass is over and everything is as it should be."""
+    container = machine.container
+    container.wait_for(
+        lambda: container.show(DAEMON, "StatusText").startswith("next is") and is_in_use(machine),
+        seconds=90,
+    )
+
+
+def main_pid(container: Container, unit: str) -> int:
+    return int(container.show(unit, "MainPID"))
+
+
+# ── what systemd makes of the units ───────────────────────────────────────────────────────────────
+
+
+def test_systemd_accepts_the_units_as_installed(machine: Installed) -> None:
+    """Every line of them, of the drop-ins and of what they call; and they are shut in."""
+    units = (DAEMON, PASS, TIMER, TELLER.format(DAEMON))
+    paths = [f"/etc/systemd/system/{unit}" for unit in units]
+    machine.container.must(
+        "systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", *paths
+    )
+    for unit in units:
+        if unit != TIMER:
+            machine.container.must("systemd-analyze", "security", "--threshold=15", unit)
+
+
+def test_directories_are_as_the_design_has_them(machine: Installed) -> None:
+    """sysusers.d and tmpfiles.d make the user, and the places with their owners and modes."""
+    shown = machine.container.must(
+        "stat", "--format=%n %U:%G %a", "/etc/certwarden", "/etc/certwarden/secrets", STATE
+    )
+    assert shown.splitlines() == [
+        "/etc/certwarden root:certwarden 750",
+        "/etc/certwarden/secrets root:certwarden 750",
+        f"{STATE} certwarden:certwarden 711",
+    ]
+    assert machine.container.must("getent", "passwd", "certwarden").strip().endswith("nologin")
+
+
+# ── the one-shot pass ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_pass_obtains_and_puts_to_use(machine: Installed) -> None:
+    """As its own user, shut in: obtained, Node-RED restarted through polkit, proven to be served;
+    copied into a home that is closed to it but for that one directory.
+    """
+    before = main_pid(machine.container, NODE_RED)
+    machine.container.systemctl("start", PASS)
+    assert is_in_use(machine)
+    assert machine.copied() == machine.stored()
+    assert main_pid(machine.container, NODE_RED) not in (0, before)
+    assert machine.txt_records() == []
+    orders = machine.orders()
+    machine.container.systemctl("start", PASS)
+    assert machine.orders() == orders
+
+
+def test_keys_are_for_their_readers_alone(machine: Installed) -> None:
+    """Node-RED's user reads its key by the group; nobody else reads any, nor looks around."""
+    container = machine.container
+    container.systemctl("start", PASS)
+    key = f"{STATE}/live/node-red/current/privkey.pem"
+    assert "PRIVATE KEY" in container.must("cat", key, user="pi")
+    assert container.run("cat", key, user="nobody").code != 0
+    assert container.run("ls", STATE, user="pi").code != 0
+    open_keys = container.must("find", STATE, "-name", "privkey.pem", "-perm", "/007")
+    assert open_keys == ""
+    assert container.must("find", STATE, "!", "-user", "certwarden") == ""
+
+
+def test_nothing_but_the_configured_restart_is_allowed(machine: Installed) -> None:
+    """polkit lets certwarden's user restart that unit; no other verb, no other unit, nothing."""
+    container = machine.container
+
+    def ask(*words: str) -> int:
+        command = ("systemctl", "--no-ask-password", *words)
+        return container.run(*command, user="certwarden").code
+
+    assert ask("restart", NODE_RED) == 0
+    before = main_pid(container, NODE_RED)
+    for verb in ("stop", "start", "reload", "try-restart", "kill"):
+        assert ask(verb, NODE_RED) != 0, verb
+    for words in (
+        ("restart", OTHER),
+        ("restart", "polkit.service"),
+        ("enable", NODE_RED),
+        ("mask", NODE_RED),
+        ("set-property", NODE_RED, "CPUWeight=1"),
+        ("daemon-reload",),
+        ("reboot",),
+    ):
+        assert ask(*words) != 0, words
+    assert ask("stop", NODE_RED) == REFUSED
+    run = ("systemd-run", "--no-ask-password", "--wait", "true")
+    assert container.run(*run, user="certwarden").code != 0
+    assert main_pid(container, NODE_RED) == before
+    assert container.run("systemctl", "--no-ask-password", "restart", NODE_RED, user="pi").code != 0
+
+
+def test_a_credential_of_systemds_goes_before_the_file(machine: Installed) -> None:
+    """With LoadCredential= the token's file may be root's alone."""
+    container = machine.container
+    container.must("chown", "root:root", TOKEN)
+    container.must("chmod", "0600", TOKEN)
+    machine.drop_in(PASS, f"[Service]\nLoadCredential=cloudflare.token:{TOKEN}\n")
+    container.systemctl("daemon-reload")
+    machine.forget_certificate()
+    container.systemctl("start", PASS)
+    assert is_in_use(machine)
+
+
+def test_a_failed_pass_is_told(machine: Installed) -> None:
+    """A person hears which unit it was, by the configured way; no secret is in the journal."""
+    container = machine.container
+    machine.forget_certificate()
+    machine.write_token("cfut_thisIsNotTheTokenThatItWasABCDEFGHIJKLM")
+    assert container.run("systemctl", "start", PASS).code != 0
+    container.wait_for(lambda: any(PASS in str(each) for each in machine.messages()))
+    container.wait_for(lambda: container.show(TELLER.format(PASS), "ActiveState") == "inactive")
+    assert "cfut_" not in container.journal("certwarden*")
+
+
+def test_the_timer_makes_up_for_an_off_time(machine: Installed) -> None:
+    """Persistent: what was missed while the machine was off is done when it is on again (within
+    the unit's random delay, which the test takes away).
+    """
+    container = machine.container
+    stamp = f"/var/lib/systemd/timers/stamp-{TIMER}"
+    container.must("mkdir", "-p", "/var/lib/systemd/timers")
+    container.must("touch", "--date=3 days ago", stamp)
+    machine.drop_in(TIMER, "[Timer]\nRandomizedDelaySec=0\n")
+    container.systemctl("daemon-reload")
+    before = container.show(PASS, "ExecMainStartTimestampMonotonic")
+    container.systemctl("start", TIMER)
+    container.wait_for(lambda: container.show(PASS, "ExecMainStartTimestampMonotonic") != before)
+    container.wait_for(lambda: container.show(PASS, "ActiveState") == "inactive")
+    assert container.show(PASS, "Result") == "success"
+
+
+# ── the daemon ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_daemon_is_ready_and_keeps_everything_in_order(machine: Installed) -> None:
+    """`systemctl start` returns when it is ready; then it obtains and puts to use by itself."""
+    container = machine.container
+    machine.forget_certificate()
+    old = machine.served()
+    assert start_daemon(machine) > 0
+    assert container.show(DAEMON, "ActiveState") == "active"
+    await_rest(machine)
+    assert machine.served() != old
+    assert machine.txt_records() == []
+
+
+def test_the_daemon_ends_in_time(machine: Installed) -> None:
+    """SIGTERM in the middle of a pass: it ends in time, and that is no failure."""
+    container = machine.container
+    machine.forget_certificate()
+    start_daemon(machine)
+    container.wait_for(lambda: "at work" in container.show(DAEMON, "StatusText"))
+    container.systemctl("stop", DAEMON)
+    assert container.show(DAEMON, "Result") == "success"
+    assert container.show(DAEMON, "ExecMainStatus") == "0"
+
+
+def test_daemon_and_timer_take_turns(machine: Installed) -> None:
+    """Whichever is started stops the other, so that they are not both at work by accident."""
+    container = machine.container
+    container.systemctl("start", TIMER)
+    start_daemon(machine)
+    assert container.run("systemctl", "is-active", TIMER).code != 0
+    container.systemctl("start", TIMER)
+    container.wait_for(lambda: container.show(DAEMON, "ActiveState") == "inactive")
+    assert container.show(TIMER, "ActiveState") == "active"
+
+
+def test_of_two_ways_enabled_one_is_taken(machine: Installed) -> None:
+    """Both wanted in one go, as at boot by a person who has enabled both: one of them runs."""
+    container = machine.container
+    container.write("/run/systemd/system/both.target", BOTH)
+    container.systemctl("daemon-reload")
+    container.systemctl("start", "both.target")
+    active = [unit for unit in (DAEMON, TIMER) if container.show(unit, "ActiveState") == "active"]
+    assert len(active) == 1
+    container.systemctl("stop", "both.target")
+
+
+def test_reload_takes_a_good_configuration_over(machine: Installed) -> None:
+    """Without a restart: another name in it is obtained and served."""
+    container = machine.container
+    pid = start_daemon(machine)
+    await_rest(machine)
+    before = machine.served()
+    machine.write_config(domains=("example.org", "*.example.org"))
+    container.systemctl("reload", DAEMON)
+    container.wait_for(lambda: machine.served() not in ("", before), seconds=60)
+    assert main_pid(container, DAEMON) == pid
+
+
+def test_reload_keeps_the_old_configuration_where_the_new_one_is_wrong(machine: Installed) -> None:
+    """It says what is wrong, goes on with the old one, and takes the mended one over."""
+    container = machine.container
+    pid = start_daemon(machine)
+    container.write(CONFIG, "nonsense = true\n", mode="0640", owner="root:certwarden")
+    container.systemctl("reload", DAEMON)
+    container.wait_for(lambda: "nonsense" in container.journal(DAEMON))
+    assert main_pid(container, DAEMON) == pid
+    assert container.show(DAEMON, "ActiveState") == "active"
+    machine.write_config()
+    container.systemctl("reload", DAEMON)
+    assert main_pid(container, DAEMON) == pid
+
+
+def test_a_killed_daemon_comes_back(machine: Installed) -> None:
+    """kill -9: systemd starts it again, and nothing is ordered twice."""
+    container = machine.container
+    pid = start_daemon(machine)
+    await_rest(machine)
+    orders = machine.orders()
+    container.kill(DAEMON, signal.SIGKILL)
+    container.wait_for(lambda: main_pid(container, DAEMON) not in (0, pid))
+    container.wait_for(lambda: container.show(DAEMON, "ActiveState") == "active")
+    await_rest(machine)
+    assert container.show(DAEMON, "NRestarts") == "1"
+    assert machine.orders() == orders
+
+
+def test_a_hung_daemon_is_replaced(machine: Installed) -> None:
+    """One that feeds the watchdog no more is ended by systemd, and started again."""
+    container = machine.container
+    machine.drop_in(DAEMON, f"{HURRY}WatchdogSec=4s\n", name="91-test")
+    pid = start_daemon(machine)
+    await_rest(machine)
+    assert main_pid(container, DAEMON) == pid
+    container.kill(DAEMON, signal.SIGSTOP)
+    container.wait_for(lambda: main_pid(container, DAEMON) not in (0, pid), seconds=60)
+    container.wait_for(lambda: container.show(DAEMON, "ActiveState") == "active")
+    assert "watchdog" in container.journal(DAEMON).lower()
+    container.must("rm", f"/etc/systemd/system/{DAEMON}.d/91-test.conf")
+
+
+def test_a_wrong_configuration_is_not_tried_again(machine: Installed) -> None:
+    """The daemon does not start, systemd leaves it at that and calls the one that tells."""
+    container = machine.container
+    teller = TELLER.format(DAEMON)
+    machine.write_config("[nonsense]\n")
+    assert container.run("systemctl", "start", DAEMON).code != 0
+    assert container.show(DAEMON, "ActiveState") == "failed"
+    assert container.show(DAEMON, "NRestarts") == "0"
+    assert container.show(DAEMON, "ExecMainStatus") == "2"
+    container.wait_for(lambda: container.show(teller, "ExecMainStartTimestampMonotonic") != "0")
+
+
+def test_an_upgrade_while_it_runs(machine: Installed) -> None:
+    """The old daemon goes on while its files are replaced; after a restart it is the new one, with
+    the same state, and nothing is ordered.
+    """
+    container = machine.container
+    pid = start_daemon(machine)
+    await_rest(machine)
+    served, orders = machine.served(), machine.orders()
+    version = container.must(CERTWARDEN, "--version").split()[-1]
+    machine.install(build_wheel(machine.wheels / "next", f"{version}.post1"))
+    assert main_pid(container, DAEMON) == pid
+    container.systemctl("reload", DAEMON)
+    container.systemctl("restart", DAEMON)
+    await_rest(machine)
+    assert container.must(CERTWARDEN, "--version").split()[-1] == f"{version}.post1"
+    assert container.show(DAEMON, "NRestarts") == "0"
+    assert (machine.served(), machine.orders()) == (served, orders)

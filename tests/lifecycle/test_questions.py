@@ -1,0 +1,219 @@
+"""What a pass asks of others: when to renew, and whether the API token is good."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certwarden.errors import IssuerError, StoreError, ZoneError
+from certwarden.lifecycle.questions import ask_about_renewal, check_token
+from certwarden.model import Observed, RenewalAnswer, RenewalWindow, TokenCheck, TokenHealth
+from certwarden.pki.certificate import renewal_certificate_id
+from certwarden.ports import Level
+from tests.builders import DIRECTORY, NOW, a_certificate_spec, a_stored
+from tests.lifecycle.facts import DAY, HOUR, MINUTE, SECOND
+from tests.lifecycle.house import House
+
+WINDOW = RenewalWindow(NOW + 60 * DAY, NOW + 62 * DAY)
+ANSWER = RenewalAnswer(WINDOW, 6 * HOUR)
+
+
+@pytest.fixture
+def house() -> House:
+    house = House()
+    house.put(a_stored())
+    house.world.infos.default = ANSWER
+    return house
+
+
+def ask(house: House) -> Observed:
+    (seen,) = ask_about_renewal(house.world, [house.seen()], house.now)
+    return seen
+
+
+def questions(house: House) -> int:
+    return len(house.world.infos.asked)
+
+
+# ── renewal information ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_ca_that_issued_it_is_asked_and_its_answer_kept(house: House) -> None:
+    """By the certificate's id; what it said is on disk before anything is done about it."""
+    stored = house.stored()
+    info = ask(house).info
+    assert info is not None
+    assert (info.window, info.asked_at, info.ask_again_at) == (WINDOW, NOW, NOW + 6 * HOUR)
+    certificate_id = renewal_certificate_id(stored.pair.chain_pem[0])
+    assert house.world.infos.asked == [(DIRECTORY, certificate_id)]
+    assert house.seen().info == info
+
+
+def test_it_is_not_asked_again_before_its_time(house: House) -> None:
+    """Its Retry-After holds across runs."""
+    ask(house)
+    house.after(6 * HOUR - SECOND)
+    assert ask(house).info is not None
+    assert questions(house) == 1
+    house.after(SECOND)
+    ask(house)
+    assert questions(house) == 2
+
+
+def test_an_answer_that_a_wrong_clock_dated_ahead_is_asked_for_again(house: House) -> None:
+    """It would have to be believed for years."""
+    house.after(1000 * DAY)
+    house.put(a_stored(version=2, obtained_at=house.now))
+    ask(house)
+    house.after(-1000 * DAY)
+    ask(house)
+    assert questions(house) == 2
+
+
+def test_a_new_certificate_is_asked_about_at_once(house: House) -> None:
+    """What was said of another one does not count."""
+    ask(house)
+    house.put(a_stored(version=2))
+    ask(house)
+    assert questions(house) == 2
+
+
+def test_an_answer_that_does_not_come_leaves_the_last_one_in_force(house: House) -> None:
+    """A person hears of it; it is asked again after six hours at most, or when it said."""
+    ask(house)
+    house.after(6 * HOUR)
+    house.world.infos.error = IssuerError("the CA is down", "wait")
+    info = ask(house).info
+    assert info is not None
+    assert info.window == WINDOW
+    assert info.ask_again_at == house.now + 6 * HOUR
+    assert house.warnings == ["the CA did not say when to renew: the CA is down"]
+
+
+@pytest.mark.parametrize(
+    ("days", "retry_after", "wait"),
+    [
+        (90, None, 6 * HOUR),
+        (4, None, 4 * DAY / 20),
+        (1 / 1440, None, MINUTE),
+        (90, 2 * HOUR, 2 * HOUR),
+        (90, 2 * DAY, 2 * DAY),
+        (90, SECOND, MINUTE),
+    ],
+)
+def test_how_long_a_failed_question_rests(
+    days: float, retry_after: timedelta | None, wait: timedelta
+) -> None:
+    """A twentieth of the lifetime between a minute and six hours; a Retry-After of the CA's."""
+    house = House()
+    house.put(a_stored(days=days))
+    house.world.infos.error = IssuerError("no reply", retry_after=retry_after)
+    info = ask(house).info
+    assert info is not None
+    assert info.window is None
+    assert info.ask_again_at == NOW + wait
+
+
+def test_a_window_that_moved_is_told(house: House) -> None:
+    """The CA may be about to revoke; what it says about why is passed on."""
+    ask(house)
+    house.after(6 * HOUR)
+    assert house.warnings == []
+    moved = RenewalWindow(NOW, NOW + HOUR, "https://ca.example/why")
+    house.world.infos.default = RenewalAnswer(moved, 6 * HOUR)
+    ask(house)
+    assert house.warnings == [
+        "the CA now suggests to renew it from 2026-11-22 12:00 UTC on (see https://ca.example/why)"
+    ]
+    house.after(6 * HOUR)
+    ask(house)
+    assert len(house.warnings) == 1
+    house.after(6 * HOUR)
+    house.world.infos.default = RenewalAnswer(None, 6 * HOUR)
+    assert ask(house).info is not None
+    assert len(house.warnings) == 1
+
+
+def test_nobody_is_asked_about_what_is_missing_or_expired(house: House) -> None:
+    """There is nothing to be suggested; unreadable files neither."""
+    house.after(90 * DAY)
+    ask(house)
+    missing = House()
+    ask(missing)
+    assert questions(house) == questions(missing) == 0
+    broken = replace(house.seen(), trouble=StoreError("may not be read"))
+    ask_about_renewal(house.world, [broken], NOW)
+    assert questions(house) == 0
+
+
+def test_one_ca_that_is_down_keeps_no_other_from_answering() -> None:
+    """Certificates are asked about side by side, each for itself."""
+    house = House(a_certificate_spec(), a_certificate_spec("barn"))
+    house.put(a_stored())
+    barn = house.put(a_stored("barn"))
+    barn_id = renewal_certificate_id(barn.pair.chain_pem[0])
+    real_ask = house.world.infos.ask
+
+    def answer(directory_url: str, certificate_id: str) -> RenewalAnswer:
+        if certificate_id != barn_id:
+            raise IssuerError("no reply")
+        return real_ask(directory_url, certificate_id)
+
+    house.world.infos.default = ANSWER
+    house.world.infos.ask = answer  # type: ignore[method-assign]
+    seen = ask_about_renewal(house.world, [house.seen(spec) for spec in house.specs], NOW)
+    windows = [each.info.window if each.info else None for each in seen]
+    assert windows == [None, WINDOW]
+
+
+# ── the API token ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def unchecked() -> House:
+    house = House()
+    house.world.watch.check = None
+    return house
+
+
+def test_a_good_token_is_looked_at_daily(unchecked: House) -> None:
+    """And when it ends is written down."""
+    house = unchecked
+    ends_at = NOW + 20 * DAY
+    house.zone.health = TokenHealth(ends_at)
+    assert check_token(house.world, NOW) is None
+    assert house.world.watch.check == TokenCheck(NOW, "", ends_at)
+    assert check_token(house.world, NOW + 23 * HOUR) is None
+    assert house.zone.calls_of("verify") == 1
+    assert check_token(house.world, NOW + DAY) is None
+    assert house.zone.calls_of("verify") == 2
+
+
+def test_another_token_is_looked_at_at_once(unchecked: House) -> None:
+    """It is known by a digest."""
+    check_token(unchecked.world, NOW)
+    unchecked.world.setups[None] = "another"
+    check_token(unchecked.world, NOW)
+    assert unchecked.zone.calls_of("verify") == 2
+
+
+def test_a_refused_token_is_an_error_until_it_is_looked_at_again(unchecked: House) -> None:
+    """It is asked about once a day; that it stands is said in each pass."""
+    house = unchecked
+    house.zone.fail("verify", ZoneError("it is revoked", "make another", permanent=True))
+    for hours in (0, 1, 23):
+        error = check_token(house.world, NOW + hours * HOUR)
+        assert error is not None
+        assert (error.what, error.hint, error.permanent) == ("it is revoked", "make another", True)
+    assert house.zone.calls_of("verify") == 1
+    assert house.world.reporter.texts(Level.ERROR)
+    assert check_token(house.world, NOW + DAY) is None
+
+
+def test_a_provider_that_is_down_says_nothing_about_the_token(unchecked: House) -> None:
+    """The pass is not good, and the next one asks again."""
+    house = unchecked
+    house.zone.fail("verify", ZoneError("no reply"))
+    assert check_token(house.world, NOW) is not None
+    assert house.world.watch.check is None
+    assert check_token(house.world, NOW) is None

@@ -41,6 +41,10 @@ EXCUSED_AFTER = 30.0  # seconds after the CA can be reached again, or the clock 
 STOP_WITHIN = 5.0
 MEMORY_LIMIT = 28.0  # MB
 _UNTIL_READY = 60.0
+# Nobody strikes while less than this share of a lifetime is left: half of it is there for a failure
+# and a second try, which comes ten seconds later at the earliest, but not for a series of failures.
+_FAIR = 0.4
+_GROWN_UP = 30.0  # seconds after its start, when the daemon has all the threads that it needs
 _FOR_EVER = 10**9
 _DISK = 6 * 1024 * 1024
 
@@ -280,6 +284,11 @@ class Service:
     def start(self) -> None:
         """Start it."""
         self._child = Child(self._command, log=self._log, environment=self._environment)
+        self._started_at = time.monotonic()
+
+    def age(self) -> float:
+        """For how many seconds this one has been running."""
+        return time.monotonic() - self._started_at
 
     def kill(self) -> None:
         """End it at once, and whatever it has started."""
@@ -485,19 +494,22 @@ class Soak:
         In the first part the daemon itself is killed as well; then it is the same one until the
         end, so that what it gains by and by is to be seen.
         """
-        kinds = list(self._outages)
-        late: tuple[float, int, int] | None = None
+        kinds: list[str] = []
+        early: tuple[float, int, int] | None = None
         while not self._is_enough(began):
             is_late = self._progress(began) > 0.4
-            if is_late and late is None:
-                late = self._service.measure()
-            if not kinds:
-                kinds = list(self._outages)
+            if is_late and early is None and self._service.age() > _GROWN_UP:
+                early = self._service.measure()
+            kinds = kinds or list(self._outages)
             kind = kinds.pop(self._random.randrange(len(kinds)))  # each in its turn
-            self._outage(kind)
-            # So much peace that whoever failed can have succeeded since; kills do not count.
+            if self._outages[kind].is_excuse or self._is_fair():
+                self._outage(kind)
+            # So much peace that whoever failed can have succeeded since.
             self._kill_for_a_while(self._random.uniform(14, 20), is_late=is_late)
-        self._early = late or self._service.measure()
+        self._early = early or self._service.measure()
+
+    def _is_fair(self) -> bool:
+        return self._observer.remaining() > _FAIR * self._plan.lifetime
 
     def _outage(self, kind: str) -> None:
         outage = self._outages[kind]
@@ -527,9 +539,10 @@ class Soak:
                 return
             time.sleep(0.02)
         self._sleep(delay)
-        self._timeline.note(kind)
-        self.figures.disturbances[kind] += 1
-        self._strike(kind)
+        if self._is_fair():
+            self._timeline.note(kind)
+            self.figures.disturbances[kind] += 1
+            self._strike(kind)
         self._sleep(max(0.0, end - time.monotonic()))
 
     def _strike(self, kind: str) -> None:

@@ -67,6 +67,7 @@ class FakeIssuer:
     clock: Clock
     directory_url: str = DIRECTORY
     lifetime: timedelta = timedelta(days=90)
+    backdated: timedelta = timedelta(hours=1)  # how far notBefore lies before the order
     profiles: tuple[str, ...] = ("classic", "shortlived")
     sees: Callable[[str, str], bool] = lambda _name, _value: True
     reuses: set[str] = field(default_factory=set)
@@ -198,7 +199,7 @@ class FakeIssuer:
         csr = x509.load_pem_x509_csr(csr_pem)
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         domains = names.get_values_for_type(x509.DNSName)
-        start = self.clock.now().replace(microsecond=0) - timedelta(hours=1)
+        start = self.clock.now().replace(microsecond=0) - self.backdated
         return Chains(an_issuer().sign(csr.public_key(), domains, start, start + self.lifetime))
 
 

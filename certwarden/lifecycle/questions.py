@@ -41,28 +41,31 @@ def check_token(world: Neighbours, now: datetime) -> Error | None:
     """
     setup = world.setup(None)
     check = world.watch.token_check()
-    if check is not None and token_check_at(check, setup, now) > now:
-        return Error(check.what, check.hint, permanent=True) if check.what else None
-    try:
-        health = world.zone().verify()
-    except ZoneError as error:
+    error: Error | None = None
+    if check is None or token_check_at(check, setup, now) <= now:
+        try:
+            health = world.zone().verify()
+            world.watch.save_token_check(TokenCheck(now, setup, health.expires_at))
+        except ZoneError as refusal:
+            error = refusal
+            if error.permanent:
+                check = TokenCheck(now, setup, None, error.what, error.hint)
+                world.watch.save_token_check(check)
+    elif check.what:
+        error = Error(check.what, check.hint, permanent=True)
+    if error is not None:
         world.reporter.event(Level.ERROR, "API token", error.what, error.hint)
-        if error.permanent:
-            check = TokenCheck(now, setup, None, error.what, error.hint)
-            world.watch.save_token_check(check)
-        return error
-    world.watch.save_token_check(TokenCheck(now, setup, health.expires_at))
-    return None
+    return error
 
 
 def note_working_token(world: Neighbours, now: datetime) -> None:
     """An order has just shown that the token is good: a new one is not looked at before tomorrow.
 
-    One that is known already keeps its daily turn, for only a look tells when it ends.
+    One that is known to be good keeps its daily turn, for only a look tells when it ends.
     """
     setup = world.setup(None)
     check = world.watch.token_check()
-    if check is None or check.setup != setup:
+    if check is None or check.setup != setup or check.what:
         world.watch.save_token_check(TokenCheck(now, setup))
 
 

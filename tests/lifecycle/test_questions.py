@@ -6,10 +6,9 @@ from datetime import timedelta
 import pytest
 
 from certwarden.errors import IssuerError, StoreError, ZoneError
-from certwarden.lifecycle.questions import ask_about_renewal, check_token
+from certwarden.lifecycle.questions import ask_about_renewal, check_token, note_working_token
 from certwarden.model import Observed, RenewalAnswer, RenewalWindow, TokenCheck, TokenHealth
 from certwarden.pki.certificate import renewal_certificate_id
-from certwarden.ports import Level
 from tests.builders import DIRECTORY, NOW, a_certificate_spec, a_stored
 from tests.lifecycle.facts import DAY, HOUR, MINUTE, SECOND
 from tests.lifecycle.house import House
@@ -206,7 +205,7 @@ def test_a_refused_token_is_an_error_until_it_is_looked_at_again(unchecked: Hous
         assert error is not None
         assert (error.what, error.hint, error.permanent) == ("it is revoked", "make another", True)
     assert house.zone.calls_of("verify") == 1
-    assert house.world.reporter.texts(Level.ERROR)
+    assert house.errors == ["it is revoked"] * 3
     assert check_token(house.world, NOW + DAY) is None
 
 
@@ -217,3 +216,20 @@ def test_a_provider_that_is_down_says_nothing_about_the_token(unchecked: House) 
     assert check_token(house.world, NOW) is not None
     assert house.world.watch.check is None
     assert check_token(house.world, NOW) is None
+
+
+def test_an_order_shows_that_a_token_is_good(unchecked: House) -> None:
+    """A new token, or one that was refused, need not be looked at before tomorrow."""
+    house, watch = unchecked, unchecked.world.watch
+    note_working_token(house.world, NOW)
+    assert watch.check == TokenCheck(NOW, "")
+    note_working_token(house.world, NOW + HOUR)
+    assert watch.check == TokenCheck(NOW, "")
+    watch.check = TokenCheck(NOW, "", None, "it is revoked", "make another")
+    note_working_token(house.world, NOW + HOUR)
+    assert watch.check == TokenCheck(NOW + HOUR, "")
+    house.world.setups[None] = "another"
+    note_working_token(house.world, NOW + HOUR)
+    assert watch.check == TokenCheck(NOW + HOUR, "another")
+    assert check_token(house.world, NOW + HOUR) is None
+    assert house.zone.calls == []

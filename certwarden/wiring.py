@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certwarden.clock import AlwaysTrusted, SystemClock, SystemTimeSources
-from certwarden.config import AcmeConfig, Config, effective, read_secret
+from certwarden.config import AcmeConfig, Config, NotifyConfig, effective, read_secret
 from certwarden.model import Policy, Secret, TargetSpec
 from certwarden.ports import (
     Accounts,
@@ -39,6 +39,18 @@ if TYPE_CHECKING:
     from certwarden.issuer.issuer import AcmeIssuer
 
 DATABASE = "certwarden.db"
+
+
+def messenger(notify: NotifyConfig) -> Messenger | None:
+    """Messages and the heartbeat, where they are configured."""
+    from certwarden.notify import AppriseMessenger
+
+    if notify.urls_file is None and notify.heartbeat_url_file is None:
+        return None
+    return AppriseMessenger(
+        read_secret(notify.urls_file) if notify.urls_file else None,
+        read_secret(notify.heartbeat_url_file) if notify.heartbeat_url_file else None,
+    )
 
 
 class Warden:
@@ -114,15 +126,7 @@ class Warden:
 
     def messenger(self) -> Messenger | None:
         """Messages and the heartbeat, where they are configured."""
-        from certwarden.notify import AppriseMessenger
-
-        notify = self._config.notify
-        if notify.urls_file is None and notify.heartbeat_url_file is None:
-            return None
-        return AppriseMessenger(
-            read_secret(notify.urls_file) if notify.urls_file else None,
-            read_secret(notify.heartbeat_url_file) if notify.heartbeat_url_file else None,
-        )
+        return messenger(self._config.notify)
 
     def metrics(self) -> Metrics | None:
         """The file for a monitoring system, where it is configured."""

@@ -24,7 +24,7 @@ DONE, FAILED, ATTENTION = 0, 1, 3
 
 def renew(arguments: Namespace) -> int:
     """One reconcile pass, or a rehearsal of it."""
-    config = _config(arguments)
+    config = read_config(arguments)
     specs = _chosen(config, arguments.names)
     if arguments.dry_run:
         return _rehearse(arguments, config, specs)
@@ -36,7 +36,7 @@ def renew(arguments: Namespace) -> int:
         is_deploying=not arguments.no_deploy,
         is_whole=not arguments.names,
     )
-    with _warden(arguments, config) as warden:
+    with open_warden(arguments, config) as warden:
         result = reconcile(warden, specs, wish)
     render.show_pass(result, is_json=arguments.json)
     return DONE if result.is_good else FAILED
@@ -47,9 +47,9 @@ def deploy(arguments: Namespace) -> int:
     from certwarden.lifecycle.act import deploy_again
     from certwarden.lifecycle.reconcile import PassResult
 
-    config = _config(arguments)
+    config = read_config(arguments)
     specs = _chosen(config, arguments.names)
-    with _warden(arguments, config) as warden:
+    with open_warden(arguments, config) as warden:
         result = PassResult(deploy_again(warden, specs))
     render.show_pass(result, is_json=arguments.json)
     return DONE if result.is_good else FAILED
@@ -60,8 +60,8 @@ def plan(arguments: Namespace) -> int:
     from certwarden.lifecycle.observe import observe
     from certwarden.lifecycle.plan import agenda
 
-    config = _config(arguments)
-    with _warden(arguments, config, is_read_only=True) as warden:
+    config = read_config(arguments)
+    with open_warden(arguments, config, is_read_only=True) as warden:
         now = warden.clock.now()
         observed = observe(warden, config.certificates)
         steps = agenda(observed, len(warden.journal.leftovers()), now, warden.policy)
@@ -75,8 +75,8 @@ def status(arguments: Namespace) -> int:
     from certwarden.lifecycle.observe import observe
     from certwarden.lifecycle.status import needs_attention
 
-    config = _config(arguments)
-    with _warden(arguments, config, is_read_only=True) as warden:
+    config = read_config(arguments)
+    with open_warden(arguments, config, is_read_only=True) as warden:
         now = warden.clock.now()
         observed = observe(warden, config.certificates, is_probing=not arguments.offline)
         is_troubled = any(needs_attention(seen, now) for seen in observed)
@@ -88,12 +88,12 @@ def status(arguments: Namespace) -> int:
 
 def history(arguments: Namespace) -> int:
     """What happened, newest first."""
-    config = _config(arguments)
+    config = read_config(arguments)
     names = [spec.name for spec in config.certificates]
     names += [target.name for spec in config.certificates for target in spec.targets]
     if arguments.name is not None and arguments.name not in names:
         raise _unknown("certificate or target", arguments.name, names)
-    with _warden(arguments, config, is_read_only=True) as warden:
+    with open_warden(arguments, config, is_read_only=True) as warden:
         events = warden.history.events(arguments.name, arguments.limit)
     render.show_history(events, is_json=arguments.json)
     return DONE
@@ -104,9 +104,9 @@ def revoke(arguments: Namespace) -> int:
     from certwarden.lifecycle.reconcile import Wish, reconcile
     from certwarden.lifecycle.revoke import request_revocation
 
-    config = _config(arguments)
+    config = read_config(arguments)
     specs = _chosen(config, [arguments.name])
-    with _warden(arguments, config) as warden:
+    with open_warden(arguments, config) as warden:
         now = warden.clock.now()
         reason = RevocationReason(arguments.reason)
         request_revocation(warden, arguments.name, reason, now, is_urgent=arguments.now)
@@ -119,7 +119,7 @@ def revoke(arguments: Namespace) -> int:
 def config_check(arguments: Namespace) -> int:
     """Every mistake in the configuration at once."""
     try:
-        config = _config(arguments)
+        config = read_config(arguments)
     except ConfigError as error:
         if not arguments.json:
             raise
@@ -134,7 +134,7 @@ def config_check(arguments: Namespace) -> int:
 
 def config_show(arguments: Namespace) -> int:
     """The effective configuration."""
-    render.show_config(effective(_config(arguments)), is_json=arguments.json)
+    render.show_config(effective(read_config(arguments)), is_json=arguments.json)
     return DONE
 
 
@@ -144,7 +144,7 @@ def nodered_inspect(arguments: Namespace) -> int:
 
     settings = arguments.settings
     if settings is None:
-        targets = [target for target in _targets(_config(arguments)) if target.settings]
+        targets = [target for target in _targets(read_config(arguments)) if target.settings]
         if len(targets) != 1:
             raise UsageError(
                 f"{len(targets)} targets in the configuration name a settings.js",
@@ -158,7 +158,7 @@ def nodered_inspect(arguments: Namespace) -> int:
 
 def snippet(arguments: Namespace) -> int:
     """What to paste into another program, so that it and certwarden work together."""
-    config = _config(arguments)
+    config = read_config(arguments)
     if arguments.program == "node-red":
         render.show_line(_node_red_snippet(config, arguments.target))
         return DONE
@@ -202,7 +202,7 @@ def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateS
             "set `acme.staging_directory` in the configuration",
         )
     results: dict[str, Pair | Error] = {}
-    with _warden(arguments, config) as warden:
+    with open_warden(arguments, config) as warden:
         for spec in specs:
             try:
                 with warden.locks.orders():
@@ -214,14 +214,14 @@ def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateS
     return FAILED if any(isinstance(each, Error) for each in results.values()) else DONE
 
 
-def _config(arguments: Namespace) -> Config:
+def read_config(arguments: Namespace) -> Config:
     handed_down = arguments.config_text_fd
     text = None if handed_down is None else os.pread(handed_down, MAX_CONFIG_BYTES + 1, 0)
     return load(config_file(arguments), os.environ, text)
 
 
 @contextmanager
-def _warden(
+def open_warden(
     arguments: Namespace, config: Config, *, is_read_only: bool = False
 ) -> Iterator["Warden"]:
     from certwarden.wiring import Warden

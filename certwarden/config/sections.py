@@ -79,6 +79,20 @@ def load(path: Path, environ: Mapping[str, str], text: bytes | None = None) -> C
     return config
 
 
+def load_notify(path: Path, environ: Mapping[str, str]) -> NotifyConfig:
+    """Only how a person is reached, whatever else is wrong with the configuration.
+
+    For telling just that; raises ConfigError where even this cannot be read.
+    """
+    mistakes: list[Mistake] = []
+    document = read_document(path)
+    table = Table("", {"notify": document.get("notify", {})}, mistakes).table("notify")
+    notify = _notify(table, Surroundings.of(path, environ))
+    if mistakes:
+        raise ConfigError(str(path), mistakes)
+    return notify
+
+
 def _state_directory(root: Table, surroundings: Surroundings, environ: Mapping[str, str]) -> Path:
     key = "state_directory"
     directory = root.read(key, surroundings.path, STATE_DIRECTORY)

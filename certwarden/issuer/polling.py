@@ -45,8 +45,8 @@ def poll(
     """Looks until it is over; `look` returns what it saw and the Retry-After that came with it.
 
     `asked` is the Retry-After that the server has sent already; `what` completes "… has not
-    finished". Raises IssuerError when the pace's time is up, when the server asks for a longer wait
-    than is left of it, or when the clock was told to stop.
+    finished". Raises IssuerError when the pace's time is up, or when the server asks for a longer wait
+    than is left of it.
     """
     deadline = clock.monotonic() + pace.timeout
     pause = pace.early if asked is None else _obeyed(asked)
@@ -57,7 +57,7 @@ def poll(
                 "the order is kept and picked up again later",
                 retry_after=asked,
             )
-        _pause(clock, pause, what)
+        clock.sleep(pause)
         seen, asked = look()
         if is_over(seen):
             return seen
@@ -67,14 +67,3 @@ def poll(
 
 def _obeyed(asked: timedelta) -> float:
     return max(asked.total_seconds(), SHORTEST_PAUSE)
-
-
-def _pause(clock: Clock, seconds: float, what: str) -> None:
-    begun = clock.monotonic()
-    clock.sleep(seconds)
-    # A timer may fire a moment early, so half is what tells a stop from a wait.
-    if clock.monotonic() - begun < seconds / 2:
-        raise IssuerError(
-            f"{what} was not waited for, because certwarden was told to stop",
-            "the order is kept and picked up again later",
-        )

@@ -13,6 +13,7 @@ from certwarden.errors import Error
 from certwarden.ports import Clock, Locks, Reloader
 
 MOST_AT_ONCE = 64  # orders; each waits most of its time, for DNS and for the CA
+SIGNAL_INTERVAL = 0.5  # seconds, at most, until a signal is heard
 
 _Result = TypeVar("_Result")
 
@@ -26,6 +27,7 @@ def side_by_side(tasks: Sequence[Callable[[], _Result]], clock: Clock) -> list[_
         return [task() for task in tasks]
     results: dict[int, _Result] = {}
     failures: dict[int, BaseException] = {}
+    ended = [threading.Event() for _ in tasks]
     slots = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def run(number: int, task: Callable[[], _Result]) -> None:
@@ -34,22 +36,32 @@ def side_by_side(tasks: Sequence[Callable[[], _Result]], clock: Clock) -> list[_
                 results[number] = task()
             except BaseException as failure:  # noqa: BLE001 - raised again where all come together
                 failures[number] = failure
+            finally:
+                ended[number].set()
 
     threads = [threading.Thread(target=run, args=each, daemon=True) for each in enumerate(tasks)]
     try:
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        _wait_for(ended)
     except BaseException:
         clock.interrupt()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        _wait_for([event for event, thread in zip(ended, threads, strict=True) if thread.ident])
         raise
     if failures:
         raise failures[min(failures)]
     return [results[number] for number in range(len(tasks))]
+
+
+def _wait_for(events: Sequence[threading.Event]) -> None:
+    """Waits for all of them, so that a signal is heard.
+
+    That is not done by `join`, which takes a thread for ended when a signal interrupts it (until
+    Python 3.13), nor without end: a signal that comes just before the wait would not end it.
+    """
+    for event in events:
+        while not event.wait(SIGNAL_INTERVAL):
+            pass
 
 
 class NameLocks:

@@ -120,3 +120,16 @@ def test_only_the_name_of_a_unit_will_do(notify: list[str], postbox: Postbox, un
     """What goes into a message and its advice is the name of a unit, and nothing else."""
     assert main([*notify, "unit-failed", unit]) == 2
     assert postbox.calls == []
+
+
+def test_a_unit_that_fails_for_its_configuration_is_told(
+    notify: list[str], postbox: Postbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a wrong configuration the part about messages is enough to say that it is wrong."""
+    path = Path(notify[1])
+    path.write_text(path.read_text().replace("example.org", "no domain"))
+    assert main([*notify, "unit-failed", "certwarden.service"]) == 2
+    (message,) = postbox.messages
+    assert message["title"].endswith("the unit certwarden.service has failed")
+    assert "config check" in message["message"]
+    assert "no domain" in capsys.readouterr().err

@@ -87,15 +87,9 @@ def test_longer_retry_after_than_there_is_time_is_passed_on() -> None:
     assert clock.sleeps == [PACE.early]
 
 
-def test_stopped_clock_ends_the_polling() -> None:
-    """When the process is asked to stop, sleeping ends at once and nobody is hammered."""
-
-    class StoppedClock(FakeClock):
-        def sleep(self, seconds: float) -> None:
-            self.sleeps.append(seconds)
-
-    clock = StoppedClock()
-    look, times = looks(clock, None, None)
-    with pytest.raises(IssuerError, match="told to stop"):
-        run(clock, look)
-    assert times == []
+def test_wait_asked_for_before_the_first_look_is_obeyed() -> None:
+    """What the reply to our own request asked for takes the place of the early look."""
+    clock = FakeClock()
+    look, _ = looks(clock)
+    poll(look, bool, what="it", pace=PACE, clock=clock, asked=timedelta(seconds=3))
+    assert clock.sleeps == [3.0]

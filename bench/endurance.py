@@ -464,9 +464,10 @@ class Soak:
             return Outage(lambda: dns.inject(DnsFault(kind)), dns.clear_faults, 5)
 
         accept()
+        long = self._plan.lifetime / 5  # seconds: it may cost a certificate, but not the afternoon
         outages = {
-            "the CA hangs": Outage(world.pebble.pause, world.pebble.resume, 15, is_excuse=True),
-            "the CA refuses": Outage(refuse, accept, 15, is_excuse=True),
+            "the CA hangs": Outage(world.pebble.pause, world.pebble.resume, long, is_excuse=True),
+            "the CA refuses": Outage(refuse, accept, long, is_excuse=True),
             "Cloudflare fails": cloudflare("server_error"),
             "Cloudflare applies, and drops the line": cloudflare("drop_after"),
             "Cloudflare applies, and times out": cloudflare("timeout_after"),
@@ -483,7 +484,7 @@ class Soak:
                 outages[f"the clock is a day {word}"] = Outage(
                     lambda seconds=seconds: shift.shift(seconds),  # type: ignore[misc]
                     lambda: shift.shift(0),
-                    12,
+                    long,
                     is_excuse=True,
                 )
         return outages

@@ -25,6 +25,7 @@ from certwarden.errors import Busy, clean
 
 TEMPORARY_PREFIX = ".tmp-"
 _LOCK_POLL_SECONDS = 0.1
+_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,25 @@ def read_file(path: Path, limit: int) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(limit + 1)
+        data = b""
+        while len(data) <= limit and (
+            chunk := os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
+        ):
+            data += chunk
     finally:
         os.close(descriptor)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"more than {limit} bytes", str(path))
     return data
+
+
+def has_temporaries(directory: Path) -> bool:
+    """Whether a writer is at work in the directory, or one was killed there."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name.startswith(TEMPORARY_PREFIX) for entry in entries)
+    except OSError:
+        return False
 
 
 def sweep_temporaries(directory: Path) -> None:

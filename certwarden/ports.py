@@ -227,6 +227,9 @@ class Certificates(Protocol):
         Also forgets the draft. Raises MaterialError if the chain is not what was ordered.
         """
 
+    def tidy(self, name: str) -> None:
+        """Removes what a killed writer left half done; MUST cost next to nothing otherwise."""
+
     def free_bytes(self) -> int:
         """How much room the store has, in bytes."""
 
@@ -379,6 +382,12 @@ class Shelf(Protocol):
 
     def publish(self, pair: Pair) -> Installed:
         """Makes the pair the current generation, and the fixed paths lead to it."""
+
+    def is_untidy(self) -> bool:
+        """Whether a killed writer has left something half done."""
+
+    def tidy(self) -> None:
+        """Removes that; the caller holds the target's lock."""
 
     def confirm(self, number: int) -> None:
         """The generation was seen in use: it is now the last good one; a placeholder never is."""

@@ -43,10 +43,10 @@ DATABASE = "certwarden.db"
 
 def messenger(notify: NotifyConfig) -> Messenger | None:
     """Messages and the heartbeat, where they are configured."""
-    from certwarden.notify import AppriseMessenger
-
     if notify.urls_file is None and notify.heartbeat_url_file is None:
         return None
+    from certwarden.notify import AppriseMessenger
+
     return AppriseMessenger(
         read_secret(notify.urls_file) if notify.urls_file else None,
         read_secret(notify.heartbeat_url_file) if notify.heartbeat_url_file else None,
@@ -112,14 +112,11 @@ class Warden:
         """A digest of what of ours an attempt depends on; of the API token alone without a name."""
         digest = hashlib.sha256(self._token.reveal())
         if certificate is not None:
-            values = effective(self._config)
             spec = next(each for each in self._config.certificates if each.name == certificate)
-            ours = [values["acme"], values["cloudflare"], values["dns"]]
-            ours += [spec.domains, spec.key_type, spec.profile]
+            ours = [*self._shared_setup, spec.domains, spec.key_type, spec.profile]
             digest.update(json.dumps(ours, sort_keys=True).encode())
-            for each in self._acmes:
-                if each.external_account is not None:
-                    digest.update(read_secret(each.external_account.hmac_key_file).reveal())
+            for key in self._external_keys:
+                digest.update(key.reveal())
         return digest.hexdigest()
 
     # ── whom a person is reached by ───────────────────────────────────────────────────────────────
@@ -130,9 +127,11 @@ class Warden:
 
     def metrics(self) -> Metrics | None:
         """The file for a monitoring system, where it is configured."""
+        if self._config.metrics.file is None:
+            return None
         from certwarden.metrics import MetricsFile
 
-        return MetricsFile(self._config.metrics.file) if self._config.metrics.file else None
+        return MetricsFile(self._config.metrics.file)
 
     # ── the CA and the DNS provider: heavy, so made only where an order is placed ─────────────────
 
@@ -207,6 +206,21 @@ class Warden:
     def _acmes(self) -> tuple[AcmeConfig, ...]:
         """The first CA, then those for when it has long failed."""
         return (self._config.acme, *self._config.acme.fallbacks)
+
+    @cached_property
+    def _shared_setup(self) -> list[object]:
+        """What all certificates depend on."""
+        values = effective(self._config)
+        return [values["acme"], values["cloudflare"], values["dns"]]
+
+    @cached_property
+    def _external_keys(self) -> tuple[Secret, ...]:
+        """The HMAC keys that registering an account takes."""
+        return tuple(
+            read_secret(each.external_account.hmac_key_file)
+            for each in self._acmes
+            if each.external_account is not None
+        )
 
     @cached_property
     def _bundles(self) -> dict[str, Path]:

@@ -151,6 +151,9 @@ class FakeCertificates:
         self.drafts.pop(draft.name, None)
         return stored
 
+    def tidy(self, name: str) -> None:  # noqa: ARG002 - the port's; nobody is killed in memory
+        self._fail()
+
     def free_bytes(self) -> int:
         self._fail()
         return self.free

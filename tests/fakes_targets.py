@@ -33,6 +33,7 @@ class FakeShelf:
         self.generations: list[FakeGeneration] = []  # all that were ever published, oldest first
         self.good: FakeGeneration | None = None
         self.is_broken = False  # somebody overwrote one of the files: repaired by the next publish
+        self.is_littered = False  # a writer was killed
         self.publish_error: TargetError | None = None  # raised by `publish`, which changes nothing
 
     @property
@@ -51,6 +52,12 @@ class FakeShelf:
         self.generations.append(generation)
         self.is_broken = False
         return _as_installed(generation)
+
+    def is_untidy(self) -> bool:
+        return self.is_littered
+
+    def tidy(self) -> None:
+        self.is_littered = False
 
     def confirm(self, number: int) -> None:
         if not 1 <= number <= len(self.generations):

@@ -1,7 +1,8 @@
 """config.toml as frozen values; every mistake in it is reported at once, by its key path.
 
 `load` reads the file (`load_notify` one section of it), `read_secret` a secret that it names,
-`effective` shows what is in force. Owns no defaults but those of the configuration, acts on nothing and keeps no secret.
+`effective` shows what is in force. Owns no defaults but those of the configuration, acts on
+nothing and keeps no secret.
 """
 
 from certwarden.config.sections import load, load_notify

@@ -43,7 +43,7 @@ class Pace:
 
     tick: float = 5
     soonest: float = 10  # from one pass to the next that it asked for
-    back_off: float = 60  # after the first of several failures
+    back_off: float = 10  # after the first of several failures
     until_late: float = 30 * 60  # a pass
     until_killed: float = 60  # one that is late and was asked to end
     until_stopped: float = 4  # one that is at work when we are to end

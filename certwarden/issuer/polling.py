@@ -45,8 +45,8 @@ def poll(
     """Looks until it is over; `look` returns what it saw and the Retry-After that came with it.
 
     `asked` is the Retry-After that the server has sent already; `what` completes "… has not
-    finished". Raises IssuerError when the pace's time is up, or when the server asks for a longer wait
-    than is left of it.
+    finished". Raises IssuerError when the pace's time is up, or when the server asks for a longer
+    wait than is left of it.
     """
     deadline = clock.monotonic() + pace.timeout
     pause = pace.early if asked is None else _obeyed(asked)

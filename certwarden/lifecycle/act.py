@@ -133,10 +133,11 @@ class Actor:
         name = seen.spec.name
         error = seen.trouble
         if error is None and name in self.orders.due:
-            error = self.orders.refusal
-            if error is None:
+            if self.orders.refusal is None:
                 return self._obtain_if_due(seen)
-        elif error is None:
+            # Told once for all of them, by whoever judged the clock.
+            return CertificateResult(name, seen.stored, error=self.orders.refusal)
+        if error is None:
             error = _standing_error(seen, self.now)
         if error is not None:
             self.world.reporter.event(Level.ERROR, name, error.what, error.hint)
@@ -202,7 +203,7 @@ class Actor:
         """Deploys to targets of one program, which is reloaded once for all of them."""
         service = SharedService(len(jobs)) if len(jobs) > 1 else None
         tasks = [partial(self._deploy, job, service) for job in jobs]
-        done = side_by_side(tasks, self.world.clock)
+        done = side_by_side(tasks, self.world.clock, len(jobs))  # for each waits for all others
         return [
             (job.certificate, result)
             for job, result in zip(jobs, done, strict=True)

@@ -1,10 +1,10 @@
 """Gathers the facts that a plan is made from: configured, stored, installed, served, failed."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from certwarden.errors import Error, TargetError
+from certwarden.lifecycle.side_by_side import side_by_side
 from certwarden.model import CertificateSpec, Observed, ObservedTarget, Seen, TargetSpec
 from certwarden.ports import Neighbours
 
@@ -65,19 +65,11 @@ def _observe(world: Neighbours, spec: TargetSpec, seen: Mapping[str, Seen]) -> O
 
 
 def _look_everywhere(world: Neighbours, specs: Sequence[CertificateSpec]) -> dict[str, Seen]:
-    seen: dict[str, Seen] = {}
-    threads = []
-    for spec in specs:
-        for target in spec.targets:
-            if (probe := world.probe(target.name)) is None:
-                continue
-
-            def look(name: str = target.name, look: Callable[[], Seen] = probe.look) -> None:
-                seen[name] = look()
-
-            threads.append(threading.Thread(target=look, daemon=True))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return seen
+    probes = {
+        target.name: probe
+        for spec in specs
+        for target in spec.targets
+        if (probe := world.probe(target.name)) is not None
+    }
+    looks = side_by_side([probe.look for probe in probes.values()], world.clock, len(probes))
+    return dict(zip(probes, looks, strict=True))

@@ -151,13 +151,21 @@ class _Work:
         if world.certificates.free_bytes() < ROOM_NEEDED:
             raise StoreError("the state directory's file system is full", "free some space on it")
         issuer = world.issuer(self._wanted.directory_url)
+        begun = world.certificates.load_draft(name)
         draft, order = self._open(issuer)
         chains, litter = _complete(self._desk, issuer, draft, order)
         world.reporter.phase(name, "storing")
+        now = world.clock.now()
         try:
-            return Obtained(world.certificates.commit(draft, chains, world.clock.now()), litter)
+            return Obtained(world.certificates.commit(draft, chains, now), litter)
         except NotNowError:
-            raise  # the order is as good as the clock: once that is right, nothing is to be ordered
+            is_old = begun is not None and begun.order_url == draft.order_url
+            if not is_old or read_pair(draft.key_pem, chains.default).certificate.not_after > now:
+                raise  # the order is as good as the clock: once that is right, none is to be placed
+            world.certificates.discard_draft(name)
+            text = "what was ordered before has ended before it was fetched; a new order is needed"
+            world.reporter.event(Level.INFO, name, text)
+            return self.obtain()
         except MaterialError as error:
             # A garbled download is worth a second one; the same answer twice is the CA's last word.
             failures = self._seen.failures

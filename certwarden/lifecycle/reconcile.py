@@ -70,6 +70,7 @@ def reconcile(
     """One pass over the certificates: whatever is due is done, and told."""
     now = world.clock.now()
     judge = ClockJudge(world)
+    _tidy(world, specs)
     observed = observe(world, specs, is_probing=wish.is_deploying)
     observed = ask_about_renewal(world, observed, now)
     leftovers = len(world.journal.leftovers())
@@ -93,6 +94,20 @@ def reconcile(
         token_error = check_token(world, now)
     result = PassResult(results, swept, sweep_error, token_error, verdict)
     return _conclude(world, judge, wish, _observe_again(world, observed, results, wish), result)
+
+
+def _tidy(world: Neighbours, specs: Sequence[CertificateSpec]) -> None:
+    """Removes files that a killed pass left half written: there may be a key among them."""
+    for spec in specs:
+        try:
+            world.certificates.tidy(spec.name)
+            for target in spec.targets:
+                shelf = world.shelf(target.name)
+                if shelf.is_untidy():
+                    with world.locks.target(target.name):
+                        shelf.tidy()
+        except Error as error:
+            world.reporter.event(Level.WARNING, spec.name, error.what, error.hint)
 
 
 def _sweep(world: Neighbours) -> tuple[int, Error | None]:

@@ -5,6 +5,7 @@ every wait of the others, so that each cleans up after itself before the program
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
@@ -13,40 +14,58 @@ from certwarden.errors import Error
 from certwarden.ports import Clock, Locks, Reloader
 
 MOST_AT_ONCE = 64  # orders; each waits most of its time, for DNS and for the CA
+FIRST_THREADS = 4
+STANDSTILL = 0.005  # seconds without any task's end, after which another thread is worth its memory
 SIGNAL_INTERVAL = 0.5  # seconds, at most, until a signal is heard
 
 _Result = TypeVar("_Result")
 
 
-def side_by_side(tasks: Sequence[Callable[[], _Result]], clock: Clock) -> list[_Result]:
+def side_by_side(
+    tasks: Sequence[Callable[[], _Result]], clock: Clock, most: int = MOST_AT_ONCE
+) -> list[_Result]:
     """Runs the tasks at the same time and returns their results in order; raises what one raised.
 
-    All have ended when it returns, also when a signal ends it early.
+    All that have begun have ended when it returns, also when a signal ends it early. There are no
+    more threads than it takes: tasks that are soon done share a few.
     """
     if len(tasks) <= 1:
         return [task() for task in tasks]
     results: dict[int, _Result] = {}
     failures: dict[int, BaseException] = {}
-    ended = [threading.Event() for _ in tasks]
-    slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+    waiting = deque(enumerate(tasks))
 
-    def run(number: int, task: Callable[[], _Result]) -> None:
-        with slots:
-            try:
-                results[number] = task()
-            except BaseException as failure:  # noqa: BLE001 - raised again where all come together
-                failures[number] = failure
-            finally:
-                ended[number].set()
+    def work(ended: threading.Event) -> None:
+        try:
+            while waiting:
+                try:
+                    number, task = waiting.popleft()
+                except IndexError:  # another thread was quicker
+                    break
+                try:
+                    results[number] = task()
+                except BaseException as failure:  # noqa: BLE001 - raised again where all come together
+                    failures[number] = failure
+        finally:
+            ended.set()
 
-    threads = [threading.Thread(target=run, args=each, daemon=True) for each in enumerate(tasks)]
+    threads: list[tuple[threading.Thread, threading.Event]] = []
     try:
-        for thread in threads:
-            thread.start()
-        _wait_for(ended)
+        done = 0
+        while waiting and len(threads) < most:
+            done_before, done = done, len(results) + len(failures)
+            if len(threads) < FIRST_THREADS or done == done_before:
+                ended = threading.Event()
+                thread = threading.Thread(target=work, args=(ended,), daemon=True)
+                threads.append((thread, ended))
+                thread.start()
+            if len(threads) >= FIRST_THREADS:
+                ended.wait(STANDSTILL)
+        _wait_for([ended for _, ended in threads])
     except BaseException:
+        waiting.clear()
         clock.interrupt()
-        _wait_for([event for event, thread in zip(ended, threads, strict=True) if thread.ident])
+        _wait_for([ended for thread, ended in threads if thread.ident])
         raise
     if failures:
         raise failures[min(failures)]

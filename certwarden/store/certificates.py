@@ -169,6 +169,14 @@ class CertificateStore:
                     files.remove_tree(home / "draft")
         return stored
 
+    def tidy(self, name: str) -> None:
+        """Removes what a killed writer left half done, which may be a key; raises StoreError."""
+        home = self._home(name)
+        places = (home, home / "versions", home / "draft")
+        if any(files.has_temporaries(place) for place in places):
+            with explained(f"{home} cannot be swept"), self._writing(name):
+                pass
+
     def free_bytes(self) -> int:
         """How much room there is for us on the store's file system, in bytes."""
         with explained("the state directory's free space cannot be told"):

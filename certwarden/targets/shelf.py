@@ -80,6 +80,15 @@ class GenerationShelf:
             self._prune()
         return _installed(name, pair)
 
+    def is_untidy(self) -> bool:
+        """Whether a killed writer has left something half done."""
+        return files.has_temporaries(self._directory) or files.has_temporaries(self._generations)
+
+    def tidy(self) -> None:
+        """Removes that; the caller holds the target's lock."""
+        files.sweep_temporaries(self._directory)
+        files.sweep_temporaries(self._generations)
+
     def confirm(self, number: int) -> None:
         """The generation was seen in use: from now on it is the last good one.
 
@@ -181,8 +190,7 @@ class GenerationShelf:
         if self._spec.kind.can_reload_hot:
             files.make_directory(self._directory / LOADED, LOADED_MODE, gid)
             forget_the_dead(self._directory / LOADED)
-        files.sweep_temporaries(self._directory)
-        files.sweep_temporaries(self._generations)
+        self.tidy()
 
     def _refuse_what_others_use(self) -> None:
         """A mistyped `directory` must not cost others their access: its mode is about to change."""

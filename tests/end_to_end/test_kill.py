@@ -12,9 +12,10 @@ nowhere else, a second order is allowed.
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from bench.door import Door
 from certwarden.files import TEMPORARY_PREFIX
 from certwarden.model import Secret
 from certwarden.pki.certificate import read_pair
+from tests.waiting import wait_until
 from tests.world import World, stepping
+from tests.world.faultproxy import AcmeFault
 from tests.world.house import House
 from tests.world.killing import Ended, RequestKiller, Zygote
 from tests.world.pebble import PebbleOptions
@@ -271,6 +274,27 @@ def test_killed_around_each_request(stage: Stage, kind: str, share: int) -> None
             return ended, f"when request {(cut + 1) // 2} had {moment}"
 
         assert len(judge_each(stage, kind, cuts, run)) <= 1
+
+
+def test_a_certificate_that_ended_before_it_was_fetched(tmp_path: Path) -> None:
+    """Killed before the download and off for longer than the certificate lasts: it orders anew."""
+    lifetime = 5
+    brief = replace(_CALM, profiles={"default": lifetime})
+    with World(proxy=True, pebble=brief) as world, Zygote() as zygote:
+        assert world.proxy is not None
+        house = House(world, tmp_path)
+        asked = world.proxy.inject(AcmeFault("slow", "cert", seconds=20))
+        process = house.start("renew")
+        wait_until(lambda: asked.fired)
+        process.kill()
+        process.communicate()
+        world.proxy.clear_faults()
+        issued_at = time.monotonic()
+        wait_until(lambda: time.monotonic() > issued_at + lifetime + 1)
+        for _ in range(2):  # the first may find out; a name that is given waits for no back-off
+            ended = zygote.run(house, "renew", "home")
+        assert ended.code == 0, zygote.output(house)
+        assert world.pebble.orders() >= 2
 
 
 def judge_each(

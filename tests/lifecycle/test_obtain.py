@@ -5,14 +5,23 @@ from datetime import timedelta
 
 import pytest
 
-from certwarden.errors import Error, IssuerError, NotNowError, StoreError, ZoneError
+from certwarden.errors import (
+    Error,
+    IssuerError,
+    MaterialError,
+    NotNowError,
+    StoreError,
+    UsageError,
+    ZoneError,
+)
 from certwarden.lifecycle.obtain import ROOM_NEEDED, Desk, rehearse, sweep
-from certwarden.model import AttemptOutcome, Cause, KeyType, Stored
+from certwarden.model import AttemptOutcome, Cause, Chains, KeyType, Stored
+from certwarden.pki.certificate import renewal_certificate_id
 from certwarden.ports import Level
-from tests.builders import NOW, a_certificate_spec, a_stored
+from tests.builders import DIRECTORY, NOW, a_certificate_spec, a_renewal_info, a_stored
 from tests.fakes_store import FakeClock
 from tests.fakes_zone import FakeLook
-from tests.lifecycle.house import House
+from tests.lifecycle.house import FALLBACK, House
 
 
 @pytest.fixture
@@ -243,3 +252,97 @@ def test_what_cannot_be_read_does_not_hold_up_the_others(house: House) -> None:
     result = house.run()
     assert [each.error is None for each in result.certificates] == [False, True]
     assert [order.domains for order in house.issuer.orders.values()] == [barn.domains]
+
+
+# ── what an order replaces (RFC 9773 section 5) ───────────────────────────────────────────────────
+
+ACCOUNT = f"{DIRECTORY}/account/1"
+
+
+def replaced(house: House, stored: Stored, *, start: int = -1, end: int = 1) -> list[str | None]:
+    """What orders say that they replace, if the CA's window lies so many days from now."""
+    house.put(stored)
+    info = a_renewal_info(
+        stored.certificate.fingerprint,
+        start=NOW + timedelta(days=start),
+        end=NOW + timedelta(days=end),
+    )
+    house.world.suggestions.save_renewal_info(info)
+    house.obtain()
+    return [order.replaces for order in house.issuer.orders.values()]
+
+
+def test_inside_the_window_an_order_says_what_it_replaces(house: House) -> None:
+    """By the account that had it issued, or where that was not written down."""
+    for account_url in (ACCOUNT, ""):
+        each = House()
+        stored = a_stored(account_url=account_url)
+        assert replaced(each, stored) == [renewal_certificate_id(stored.pair.chain_pem[0])]
+    stored = a_stored(account_url=ACCOUNT)
+    expected = renewal_certificate_id(stored.pair.chain_pem[0])
+    assert replaced(house, stored, start=0) == [expected]
+    assert house.stored().account_url == ACCOUNT
+
+
+@pytest.mark.parametrize(
+    ("stored", "start", "end"),
+    [
+        (a_stored(account_url=ACCOUNT), 1, 2),
+        (a_stored(account_url=ACCOUNT), -2, 0),
+        (a_stored(account_url=f"{DIRECTORY}/account/2"), -1, 1),
+        (a_stored(account_url=ACCOUNT, directory_url="https://other.example/"), -1, 1),
+    ],
+    ids=["too early", "too late", "another account", "another CA"],
+)
+def test_elsewhere_it_says_nothing(house: House, stored: Stored, start: int, end: int) -> None:
+    """Only inside the window is the order exempt from limits, and only for the same account."""
+    assert replaced(house, stored, start=start, end=end) == [None]
+
+
+def test_without_a_suggestion_nothing_is_said(house: House) -> None:
+    """Neither for the first certificate nor where the CA has no window."""
+    house.obtain()
+    house.obtain()
+    assert [order.replaces for order in house.issuer.orders.values()] == [None, None]
+
+
+# ── resuming ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_garbled_download_is_asked_for_once_more_and_then_ordered_anew(house: House) -> None:
+    """The same answer twice is the CA's last word."""
+    house.issuer.finalize = lambda *_: Chains(b"garbled")  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(MaterialError):
+            house.obtain()
+    assert len(house.issuer.orders) == 1
+    del house.issuer.finalize
+    house.obtain()
+    assert len(house.issuer.orders) == 2
+
+
+def test_a_draft_of_another_ca_is_not_resumed(house: House) -> None:
+    """The fallback knows nothing of the first one's orders."""
+    house.issuer.fail("validate", IssuerError("the connection was lost"))
+    with pytest.raises(IssuerError):
+        house.obtain()
+    stored = house.obtain(directory_url=FALLBACK).stored
+    assert stored.directory_url == FALLBACK
+    assert len(house.fallback.orders) == 1
+
+
+def test_the_fallback_has_a_profile_of_its_own() -> None:
+    """Or none, whatever the first one's is."""
+    house = House(a_certificate_spec(profile="shortlived", fallback_urls=[FALLBACK]))
+    house.world.policy = replace(house.world.policy, fallback_profiles={FALLBACK: None})
+    stored = house.obtain(directory_url=FALLBACK).stored
+    assert stored.profile is None
+    assert house.obtain().stored.profile == "shortlived"
+
+
+def test_a_rehearsal_needs_a_staging_directory() -> None:
+    """It is never done at the real one."""
+    house = House()
+    with pytest.raises(UsageError):
+        rehearse(Desk(house.world), house.spec, NOW)
+    assert not house.issuer.orders

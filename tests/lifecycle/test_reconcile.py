@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
+from certwarden.errors import ClockError, IssuerError, StoreError, ZoneError
 from certwarden.lifecycle.act import deploy_again
-from certwarden.model import DeployOutcome, Stored
+from certwarden.lifecycle.plan import REST
+from certwarden.lifecycle.reconcile import CLOCK_WAIT
+from certwarden.model import DeployOutcome, Job, RenewalAnswer, RenewalWindow, Stored
 from certwarden.ports import Level
 from tests.builders import NOW, a_certificate_spec, a_pair, a_stored, a_target_spec, a_txt_record
 from tests.fakes import FakeTarget, FakeWorld
@@ -114,3 +118,189 @@ def test_a_placeholder_takes_no_valid_certificates_place(house: OneTarget) -> No
     (result,) = deploy_again(house.world, [house.spec])
     assert not result.is_good
     assert house.target.shelf.generations == []
+
+
+# ── the clock ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def untrusted(house: House) -> House:
+    house.world.time_sources.state = False
+    return house
+
+
+def test_with_a_wrong_clock_nothing_is_ordered_and_that_is_the_result(house: OneTarget) -> None:
+    """No attempt is counted; the pass has failed, and asks to be called again in ten minutes."""
+    result = untrusted(house).run()
+    (home,) = result.certificates
+    assert isinstance(home.error, ClockError)
+    assert "not synchronised" in home.error.what
+    assert not result.is_good
+    assert house.issuer.orders == {}
+    assert house.attempts == []
+    (call,) = [call for call in result.calls if call.job is Job.RECONCILE]
+    assert (call.at, call.why) == (NOW + CLOCK_WAIT, "the clock is looked at again")
+
+
+def test_with_a_wrong_clock_what_is_stored_is_put_to_use_all_the_same(house: OneTarget) -> None:
+    """Installing signs nothing."""
+    stored = house.put(a_stored(obtained_at=NOW - timedelta(days=61)), is_used=False)
+    untrusted(house).run()
+    assert house.target.program.loaded == stored.pair
+
+
+def test_a_wrong_clock_is_no_failure_where_nothing_is_to_be_signed(house: OneTarget) -> None:
+    """It is said, and the calls that lie far ahead stay as they are."""
+    house.put(a_stored())
+    result = untrusted(house).run()
+    assert result.is_good
+    assert any("not synchronised" in text for text in house.warnings)
+    (call,) = [call for call in result.calls if call.job is Job.RECONCILE]
+    assert call.at == NOW + timedelta(days=60)
+
+
+def test_a_date_is_asked_for_only_when_an_order_is_due(house: OneTarget) -> None:
+    """Where no time service can tell; a clock that the Date confirms is trusted."""
+    sources = house.world.time_sources
+    sources.state = None
+    house.put(a_stored())
+    assert house.run().is_good
+    assert sources.asked == 0
+    house.after(timedelta(days=61))
+    sources.difference = timedelta(seconds=1)
+    assert house.run().is_good
+    assert sources.asked > 0
+    assert house.stored().version == 2
+
+
+def test_nobody_who_can_tell_means_no_order(house: OneTarget) -> None:
+    """Without time service and Date it waits, and says so."""
+    house.world.time_sources.state = None
+    result = house.run()
+    assert isinstance(result.certificates[0].error, ClockError)
+    assert house.issuer.orders == {}
+
+
+def test_an_order_raises_the_floor(house: OneTarget) -> None:
+    """It cannot be earlier than when a certificate was obtained."""
+    house.run()
+    assert house.world.watch.clock_floor == NOW
+
+
+# ── a person is told, and the next call ───────────────────────────────────────────────────────────
+
+
+def test_only_a_whole_pass_tells_a_person(house: OneTarget) -> None:
+    """What was not looked at would seem to be put right."""
+    house.run(is_whole=False)
+    house.run(is_deploying=False)
+    assert house.messenger.heartbeats == 0
+    assert house.world.metric.text == ""
+    house.run()
+    assert house.messenger.heartbeats == 1
+    assert "certwarden_last_pass_success 1" in house.world.metric.text
+
+
+def test_a_pass_that_failed_has_no_heartbeat(house: OneTarget) -> None:
+    """Silence is what healthchecks alarm about; the metrics say it too."""
+    house.issuer.fail("place", IssuerError("refused"))
+    assert not house.run().is_good
+    assert house.messenger.heartbeats == 0
+    assert "certwarden_last_pass_success 0" in house.world.metric.text
+
+
+def test_metrics_that_cannot_be_written_are_a_warning(house: OneTarget) -> None:
+    """They are no reason for a pass to fail."""
+
+    def write(_text: str) -> None:
+        raise StoreError("the directory is not there")
+
+    house.world.metric.write = write  # type: ignore[method-assign, assignment]
+    assert house.run().is_good
+    assert "the directory is not there" in house.warnings
+
+
+def test_a_pass_says_when_it_is_wanted_again(house: OneTarget) -> None:
+    """By what stands after it: the new certificate, the CA's answer about it, the token."""
+    house.world.infos.default = RenewalAnswer(
+        RenewalWindow(NOW + timedelta(days=30), NOW + timedelta(days=31)), timedelta(hours=6)
+    )
+    calls = {call.job: call for call in house.run().calls}
+    assert calls[Job.RENEWAL_INFO].at == NOW + timedelta(hours=6)
+    assert NOW + timedelta(days=30) <= calls[Job.RECONCILE].at <= NOW + timedelta(days=31)
+    assert calls[Job.RECONCILE].why == "home: the CA suggests it"
+    assert calls[Job.TOKEN].at == NOW + timedelta(days=1)
+
+
+def test_after_a_failure_it_is_wanted_when_the_back_off_is_over(house: OneTarget) -> None:
+    """And not before."""
+    house.issuer.fail("place", IssuerError("refused"))
+    calls = house.run().calls
+    assert NOW + timedelta(seconds=48) <= calls[0].at <= NOW + timedelta(seconds=60)
+    assert "attempt 1 failed: refused" in calls[0].why
+
+
+def test_a_window_that_moves_into_the_past_renews_in_the_same_pass(house: OneTarget) -> None:
+    """The CA is going to revoke: its answer is acted on as soon as it is there."""
+    house.put(a_stored(obtained_at=NOW - timedelta(days=1)))
+    past = RenewalWindow(NOW - timedelta(days=1), NOW - timedelta(hours=1))
+    house.world.infos.default = RenewalAnswer(past, timedelta(hours=6))
+    assert house.run().is_good
+    assert house.stored().version == 2
+    for _ in range(5):
+        house.after(timedelta(hours=1)).run()
+    assert house.stored().version == 2
+
+
+# ── the token ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_token_is_looked_at_in_whole_passes_once_a_day(house: OneTarget) -> None:
+    """Where no order has shown what it can do."""
+    house.run()
+    house.after(timedelta(days=1)).run(is_whole=False)
+    assert house.zone.calls_of("verify") == 0
+    house.run()
+    house.run()
+    assert house.zone.calls_of("verify") == 1
+
+
+def test_an_error_that_stands_does_not_keep_the_token_from_its_look(house: OneTarget) -> None:
+    """Else a pass would be wanted for the token every ten seconds."""
+    house.issuer.fail("place", IssuerError("refused", permanent=True))
+    house.run()
+    house.issuer.fail("place", IssuerError("refused", permanent=True))
+    result = house.after(timedelta(hours=25)).run()
+    assert house.zone.calls_of("verify") == 1
+    (call,) = [call for call in result.calls if call.job is Job.TOKEN]
+    assert call.at == house.now + timedelta(days=1)
+
+
+def test_a_refused_token_fails_the_pass_until_it_is_good(house: OneTarget) -> None:
+    """It is asked about once a day, and told in each pass."""
+    house.put(a_stored())
+    house.after(timedelta(days=1))
+    house.zone.fail("verify", ZoneError("it is revoked", "make another", permanent=True))
+    for _ in range(2):
+        result = house.run()
+        assert result.token_error is not None
+        assert not result.is_good
+    assert house.zone.calls_of("verify") == 1
+    house.world.setups[None] = "another"
+    assert house.run().is_good
+
+
+# ── clean-up ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_litter_that_cannot_be_removed_rests_before_the_next_try(house: OneTarget) -> None:
+    """The pass is not good, and no pass is wanted every ten seconds because of it."""
+    house.put(a_stored())
+    house.world.ledger.intend([a_txt_record()], NOW)
+    house.zone.fail("remove", ZoneError("no reply"))
+    result = house.run()
+    assert result.sweep_error is not None
+    assert house.errors == ["TXT records of an earlier pass could not be removed: no reply"]
+    assert result.calls[0].at == NOW + REST
+    again = house.run()
+    assert (again.swept, again.is_good) == (1, True)
+    assert "1 TXT record of an earlier pass removed" in house.world.reporter.texts(Level.INFO)

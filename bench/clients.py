@@ -22,6 +22,8 @@ from tests.world.house import House
 ZONE = "example.org"
 
 _HOOK = Path(__file__).with_name("uacme-hook.sh")
+_PROPAGATION = "--dns-cloudflare-propagation-seconds"
+AT_ONCE = f"{_PROPAGATION}=0"  # for certbot, where nothing is measured
 _SYSTEM_CAS = Path("/etc/ssl/certs/ca-certificates.crt")  # the only ones that uacme trusts
 
 
@@ -66,10 +68,26 @@ class Certwarden:
 
     def renew(self, world: World, home: Path, count: int, door: Door) -> Command:
         """A pass over `count` certificates, each put to use at the door."""
+        return self._renew(self._house(world, home, count, door))
+
+    def renew_all(self, world: World, home: Path, count: int, door: Door) -> Command:
+        """The same where all are due."""
+        return self._renew(self._house(world, home, count, door), "--force")
+
+    def daemon(self, world: World, home: Path, door: Door) -> Command:
+        """The daemon, with one certificate."""
+        return self.command("--config", str(self._house(world, home, 1, door).config), "run")
+
+    def chains(self, home: Path, count: int) -> list[Path]:
+        """The chains that a pass stores, by the numbers of their certificates."""
+        store = home / "state" / "certificates"
+        return [store / _name(number) / "current" / "fullchain.pem" for number in range(count)]
+
+    def _house(self, world: World, home: Path, count: int, door: Door) -> House:
         sections = []
         for number in range(count):
-            name = f"home{number}" if number else "home"  # the house has written the first one
-            if number:
+            name = _name(number)
+            if number:  # the house writes the first one
                 sections.append(
                     f'[[certificate]]\nname = "{name}"\ndomains = {json.dumps(domains(number))}'
                 )
@@ -77,10 +95,14 @@ class Certwarden:
                 f'[[certificate.target]]\nname = "{name}"\nkind = "files"\nprobe = "{door.address}"'
             )
             door.put_up(domains(number)[0], home / "state" / "live" / name)
-        return self._renew(House(world, home, "\n".join(sections), domains()))
+        return House(world, home, "\n".join(sections), domains())
 
-    def _renew(self, house: House) -> Command:
-        return self.command("--config", str(house.config), "renew")
+    def _renew(self, house: House, *options: str) -> Command:
+        return self.command("--config", str(house.config), "renew", *options)
+
+
+def _name(number: int) -> str:
+    return f"home{number}" if number else "home"
 
 
 @dataclass(frozen=True)
@@ -94,20 +116,29 @@ class Certbot:
         """A command that needs neither CA nor Cloudflare."""
         return Command([self.program.path, *arguments])
 
-    def first(self, world: World, home: Path, *more: str) -> Command:
-        """Obtains it by the plug-in; `more` are further options."""
+    def first(self, world: World, home: Path) -> Command:
+        """Obtains it by the plug-in."""
+        return self.obtain(world, home, 0)
+
+    def obtain(self, world: World, home: Path, number: int, *more: str) -> Command:
+        """Obtains the certificate of this number; `more` are further options."""
         token = home / "cloudflare.ini"
         token.touch(mode=0o600)
         token.write_text(f"dns_cloudflare_api_token = {world.token.secret}\n")
         options = ["--non-interactive", "--agree-tos", "--register-unsafely-without-email"]
-        options += ["--server", world.directory_url, "--cert-name", "first"]
+        options += ["--server", world.directory_url, "--cert-name", _line(number)]
         options += ["--dns-cloudflare", "--dns-cloudflare-credentials", str(token)]
-        options += [part for domain in domains() for part in ("--domain", domain)]
+        options += [part for domain in domains(number) for part in ("--domain", domain)]
         return self._in(world, home, "certonly", *options, *more)
 
     def chain(self, home: Path) -> Path:
         """In its live directory."""
-        return home / "config" / "live" / "first" / "fullchain.pem"
+        return self.chains(home, 1)[0]
+
+    def chains(self, home: Path, count: int) -> list[Path]:
+        """The same of so many certificates, by their numbers."""
+        live = home / "config" / "live"
+        return [live / _line(number) / "fullchain.pem" for number in range(count)]
 
     def copies(self, home: Path, count: int) -> None:
         """Makes the one certificate in `home` into `count`, each with a renewal of its own."""
@@ -125,9 +156,13 @@ class Certbot:
                 text = text.replace(f"{config}/{part}/first", f"{config}/{part}/{copy}")
             (config / "renewal" / f"{copy}.conf").write_text(text)
 
-    def renew(self, world: World, home: Path) -> Command:
+    def renew(self, world: World, home: Path, *more: str) -> Command:
         """A pass over all that `home` holds, without the random sleep of a run by cron."""
-        return self._in(world, home, "renew", "--no-random-sleep-on-renew")
+        return self._in(world, home, "renew", "--no-random-sleep-on-renew", *more)
+
+    def renew_all(self, world: World, home: Path) -> Command:
+        """The same where all are due; it waits for propagation as it does by default."""
+        return self.renew(world, home, "--force-renewal", f"{_PROPAGATION}=10")
 
     def _in(self, world: World, home: Path, *arguments: str) -> Command:
         places = [f"--{part}-dir={home / part}" for part in ("config", "work", "logs")]
@@ -136,6 +171,11 @@ class Certbot:
             "REQUESTS_CA_BUNDLE": str(world.ca_bundle),
         }
         return Command([self.program.path, *arguments, *places], environment)
+
+
+def _line(number: int) -> str:
+    """What certbot calls the lineage of the certificate of this number."""
+    return f"line{number}" if number else "first"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,17 @@ CERTWARDEN, CERTBOT, UACME = "certwarden", "certbot", "uacme"
 
 DELAY = 5.0
 MANY = 50
+SAMPLED = 5  # of those, for a client that is too slow to wait for
+
+HOURS_BETWEEN_PASSES = 6  # of the daemon's, as it is configured without a word
 
 # The jobs, by the names that the tables give them.
 FIRST = "first certificate (account, name and wildcard)"
 FIRST_DELAYED = f"first certificate, records visible after {DELAY:.0f} s"
+ONE_DUE = "renew, 1 certificate due"
+SAMPLED_DUE = f"renew, {SAMPLED} certificates due"
+MANY_DUE = f"renew, {MANY} certificates due"
+MANY_DUE_DELAYED = f"renew, {MANY} certificates due, records visible after {DELAY:.0f} s"
 NOTHING_DUE = "renew, nothing due, 1 certificate"
 NOTHING_DUE_MANY = f"renew, nothing due, {MANY} certificates"
 VERSION, HELP, COMPLETION = "--version", "--help", "completion bash"
@@ -24,6 +31,24 @@ class Sample:
     wall: float
     cpu: float
     peak: float
+
+
+@dataclass(frozen=True)
+class Idleness:
+    """What a daemon takes that has nothing to do.
+
+    Resident memory in MB; bytes written for its start and a first pass, and then per idle hour.
+    """
+
+    resident: float
+    written_at_first: float
+    written_per_hour: float
+
+    @property
+    def written_per_day(self) -> float:
+        """MB, of the passes of a day and of the hours between them; a start counts as a pass."""
+        passes = 24 / HOURS_BETWEEN_PASSES
+        return (passes * self.written_at_first + 24 * self.written_per_hour) / 1e6
 
 
 @dataclass(frozen=True)
@@ -50,10 +75,11 @@ class Spread:
 
 @dataclass
 class Findings:
-    """Every sample by job and client, calls to Cloudflare by client, versions, who is left out."""
+    """Every sample, and its calls to Cloudflare, by job and client; versions; who is left out."""
 
     samples: dict[tuple[str, str], tuple[Sample, ...]] = field(default_factory=dict)
-    calls: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    calls: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    idleness: list[Idleness] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -61,9 +87,9 @@ class Findings:
         """Keeps a sample."""
         self.samples[job, client] = (*self.samples.get((job, client), ()), sample)
 
-    def add_calls(self, client: str, calls: int) -> None:
-        """Keeps how many calls to Cloudflare one certificate took."""
-        self.calls[client] = (*self.calls.get(client, ()), calls)
+    def add_calls(self, job: str, client: str, calls: int) -> None:
+        """Keeps how many calls to Cloudflare a run took."""
+        self.calls[job, client] = (*self.calls.get((job, client), ()), calls)
 
     def spread(self, job: str, client: str, of: Callable[[Sample], float]) -> Spread | None:
         """One kind of value of all samples, if there are any."""

@@ -36,6 +36,16 @@ class Command:
     inside: Sequence[str | Path] = ()
 
 
+def environment(command: Command, home: Path) -> dict[str, str]:
+    """All that a command gets to know of where it runs; `home` is its HOME."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "LC_ALL": "C.UTF-8",
+        **command.environment,
+    }
+
+
 def run(command: Command, home: Path) -> Sample:
     """Runs it to its end with `home` as HOME; raises Failed unless it exits with 0."""
     with tempfile.NamedTemporaryFile(prefix="bench-", suffix=".result") as result:
@@ -45,12 +55,7 @@ def run(command: Command, home: Path) -> Sample:
                 *(sys.executable, "-I", "-S", _LAUNCHER, result.name),
                 *command.arguments,
             ],
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "HOME": str(home),
-                "LC_ALL": "C.UTF-8",
-                **command.environment,
-            },
+            env=environment(command, home),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,8 +14,14 @@ from bench.findings import (
     FIRST,
     FIRST_DELAYED,
     HELP,
+    MANY,
+    MANY_DUE,
+    MANY_DUE_DELAYED,
     NOTHING_DUE,
     NOTHING_DUE_MANY,
+    ONE_DUE,
+    SAMPLED,
+    SAMPLED_DUE,
     UACME,
     VERSION,
     Findings,
@@ -67,9 +73,10 @@ def figures(found: Findings) -> Iterator[Figure]:
     delayed = found.spread(FIRST_DELAYED, CERTWARDEN, _WALL.read)
     if delayed:
         yield Figure(f"{FIRST_DELAYED}: time", "s", DELAY + 1.5, delayed)
-    calls = found.calls.get(CERTWARDEN)
+    calls = found.calls.get((FIRST, CERTWARDEN))
     if calls:
         yield Figure("calls to Cloudflare for a certificate", "", 4, Spread(calls))
+    yield from _of_many(found)
     for job in (NOTHING_DUE, NOTHING_DUE_MANY):
         yield from _compared(found, job, _WALL, CERTBOT, limit=0.35)
         yield from _compared(found, job, _PEAK, CERTBOT, limit=0.65)
@@ -77,6 +84,26 @@ def figures(found: Findings) -> Iterator[Figure]:
         yield from _compared(found, job, _WALL, CERTBOT, limit=0.15)
     # certbot has no completion script to print; its help is the like of it.
     yield from _compared(found, COMPLETION, _WALL, CERTBOT, limit=0.15, their_job=HELP)
+    if found.idleness:
+        resident = Spread(tuple(each.resident for each in found.idleness))
+        yield Figure("idle daemon: memory", "MB", 28, resident)
+        written = Spread(tuple(each.written_per_day for each in found.idleness))
+        yield Figure("idle daemon: written in a day", "MB", 1, written)
+
+
+def _of_many(found: Findings) -> Iterator[Figure]:
+    """certbot's are fewer, and counted up: it does one after the other, and sleeps for most."""
+    theirs = found.spread(SAMPLED_DUE, CERTBOT, lambda sample: sample.wall * MANY / SAMPLED)
+    against = f"{CERTBOT} {SAMPLED_DUE}, times {MANY // SAMPLED}"
+    for job, times in ((MANY_DUE, 75), (MANY_DUE_DELAYED, 45)):
+        ours = found.spread(job, CERTWARDEN, _WALL.read)
+        if ours and theirs:
+            yield Figure(f"{job}: {_WALL.name}", _WALL.unit, 1 / times, ours, against, theirs)
+    one = found.spread(ONE_DUE, CERTWARDEN, _PEAK.read)
+    many = found.spread(MANY_DUE, CERTWARDEN, _PEAK.read)
+    if one and many:
+        each = Spread(tuple((peak - one.median) / (MANY - 1) for peak in many.values))
+        yield Figure("memory for each further certificate due", "MB", 0.5, each)
 
 
 def _compared(
@@ -96,8 +123,8 @@ def markdown(found: Findings) -> str:
             figure.what,
             _spread(figure.ours, figure.unit),
             f"{figure.other} {_spread(figure.theirs, figure.unit)}" if figure.theirs else "",
-            f"{figure.value:.2f}" if figure.theirs else "",
-            f"≤ {figure.limit:g}" + ("" if figure.theirs else f" {figure.unit}".rstrip()),
+            _ratio(figure.value) if figure.theirs else "",
+            f"≤ {figure.limit:.3g}" + ("" if figure.theirs else f" {figure.unit}".rstrip()),
             "yes" if figure.is_met else "**no**",
         )
         for figure in figures(found)
@@ -111,14 +138,22 @@ def markdown(found: Findings) -> str:
         )
         for (job, client), samples in found.samples.items()
     ]
-    calls = ", ".join(f"{client} {_spread(Spread(of), '')}" for client, of in found.calls.items())
-    notes = [f"Calls to Cloudflare for one certificate: {calls}."] if calls else []
+    jobs = dict.fromkeys(job for job, _ in found.calls)
+    notes = [f"Calls to Cloudflare, {job}: {_calls(found, job)}." for job in jobs]
     notes += [f"{client} was left out: {why}." for client, why in found.left_out.items()]
     tables = [
         _table(("what", "certwarden", "beside", "ratio", "target", "met"), judged),
         _table(("job", "client", "runs", "wall s", "processor s", "peak MB"), seen),
     ]
     return "\n\n".join([*tables, *notes]) + "\n"
+
+
+def _calls(found: Findings, job: str) -> str:
+    return ", ".join(
+        f"{client} {_spread(Spread(calls), '')}"
+        for (of, client), calls in found.calls.items()
+        if of == job
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -134,3 +169,8 @@ def _spread(spread: Spread, unit: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if value < 10 and value % 1 else f"{value:.1f}".removesuffix(".0")
+
+
+def _ratio(value: float) -> str:
+    """With three figures, where it is small."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}".rstrip("0")

@@ -5,14 +5,14 @@ Owns the order of the runs and the proof that each did its job. What it found is
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cryptography import x509
 
-from bench import programs
-from bench.clients import Certbot, Certwarden, Client, Uacme, domains
+from bench import idle, programs
+from bench.clients import AT_ONCE, Certbot, Certwarden, Client, Uacme, domains
 from bench.door import Door
 from bench.findings import (
     COMPLETION,
@@ -21,8 +21,13 @@ from bench.findings import (
     FIRST_DELAYED,
     HELP,
     MANY,
+    MANY_DUE,
+    MANY_DUE_DELAYED,
     NOTHING_DUE,
     NOTHING_DUE_MANY,
+    ONE_DUE,
+    SAMPLED,
+    SAMPLED_DUE,
     UACME,
     VERSION,
     Findings,
@@ -33,6 +38,7 @@ from tests.world.pebble import Pebble, PebbleOptions
 from tests.world.tools import Missing
 
 _MOST_CERTBOT_RUNS = 3  # 13 s each, nearly all of it asleep
+_MOST_CERTBOT_PASSES = 2  # a minute each
 _CALM = PebbleOptions(nonce_reject=0, authz_reuse=0)
 
 
@@ -76,6 +82,42 @@ class Bench:
             for _ in range(self._repeat):
                 self._obtain(FIRST_DELAYED, self._ours, world)
 
+    def many(self) -> None:
+        """Many certificates that are due at once; ours also puts each of them to use."""
+        with self._world() as world, Door(world.authority) as door, _home() as home:
+            _tell(f"obtaining what is wanted for: {MANY_DUE}")
+            run(self._ours.renew(world, home, MANY, door), home)
+            renew = self._ours.renew_all(world, home, MANY, door)
+            for delay, job in ((0.0, MANY_DUE), (DELAY, MANY_DUE_DELAYED)):
+                world.store.propagation_delay = delay
+                for _ in range(self._repeat):
+                    chains = self._ours.chains(home, MANY)
+                    self._renew_all(job, self._ours.name, renew, home, world, chains=chains)
+        with self._world() as world, Door(world.authority) as door:
+            with _home() as home:
+                run(self._ours.renew(world, home, 1, door), home)
+                renew = self._ours.renew_all(world, home, 1, door)
+                for _ in range(self._repeat):
+                    chains = self._ours.chains(home, 1)
+                    self._renew_all(ONE_DUE, self._ours.name, renew, home, world, chains=chains)
+            with _home() as home:
+                _tell(f"obtaining what is wanted for: {SAMPLED_DUE}")
+                for number in range(SAMPLED):
+                    run(self._certbot.obtain(world, home, number, AT_ONCE), home)
+                renew = self._certbot.renew_all(world, home)
+                for _ in range(min(self._repeat, _MOST_CERTBOT_PASSES)):
+                    chains = self._certbot.chains(home, SAMPLED)
+                    self._renew_all(
+                        SAMPLED_DUE, self._certbot.name, renew, home, world, chains=chains
+                    )
+
+    def daemon(self) -> None:
+        """Nothing to do, for hours."""
+        with self._world() as world, Door(world.authority) as door, _home() as home:
+            run(self._ours.renew(world, home, 1, door), home)
+            _tell(f"watching a daemon for {idle.IDLE_SECONDS:.0f} s")
+            self.found.idleness.append(idle.watch(self._ours.daemon(world, home, door), home))
+
     def nothing_due(self) -> None:
         """A pass that finds everything in order; ours also looks at what is served."""
         with ExitStack() as stack:
@@ -90,8 +132,7 @@ class Bench:
                 passes.append((job, self._ours.name, renew, home))
 
                 home = stack.enter_context(_home())
-                at_once = "--dns-cloudflare-propagation-seconds=0"
-                run(self._certbot.first(world, home, at_once), home)
+                run(self._certbot.obtain(world, home, 0, AT_ONCE), home)
                 self._certbot.copies(home, count)
                 renew = self._certbot.renew(world, home)
                 passes.append((job, self._certbot.name, renew, home))
@@ -115,8 +156,29 @@ class Bench:
                 self._clients.remove(client)
                 self.found.left_out[UACME] = str(failed)
                 return
-            _check(client.chain(home), world)
-        self.found.add_calls(client.name, world.emulator.calls())
+            _check([client.chain(home)], world)
+        self.found.add_calls(job, client.name, world.emulator.calls())
+
+    def _renew_all(
+        self,
+        job: str,
+        client: str,
+        command: Command,
+        home: Path,
+        world: World,
+        *,
+        chains: Sequence[Path],
+    ) -> None:
+        before = [chain.read_bytes() for chain in chains]
+        world.emulator.forget_requests()
+        orders = world.pebble.orders()
+        self._measure(job, client, command, home)
+        _check(chains, world)
+        if any(chain.read_bytes() == old for chain, old in zip(chains, before, strict=True)):
+            raise Failed("a certificate that was due is still the old one")
+        if world.pebble.orders() != orders + len(chains):
+            raise Failed(f"{world.pebble.orders() - orders} orders for {len(chains)} certificates")
+        self.found.add_calls(job, client, world.emulator.calls())
 
     def _measure(self, job: str, client: str, command: Command, home: Path) -> None:
         sample = run(command, home)
@@ -147,12 +209,13 @@ class Bench:
                 yield world
 
 
-def _check(chain: Path, world: World) -> None:
-    """Raises Failed unless the right certificate is there and no TXT record is left."""
-    leaf = x509.load_pem_x509_certificate(chain.read_bytes())
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if set(names.get_values_for_type(x509.DNSName)) != set(domains()):
-        raise Failed(f"{chain.name} is for other names")
+def _check(chains: Sequence[Path], world: World) -> None:
+    """Raises Failed unless the right certificates are there and no TXT record is left."""
+    for number, chain in enumerate(chains):
+        leaf = x509.load_pem_x509_certificate(chain.read_bytes())
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        if set(names.get_values_for_type(x509.DNSName)) != set(domains(number)):
+            raise Failed(f"{chain} is for other names")
     if left := world.txt_records():
         raise Failed(f"TXT records were left behind: {', '.join(left)}")
 

@@ -20,6 +20,7 @@ passphrase; text that comes from a stranger is cleaned by `clean` before it beco
 import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 MAX_FOREIGN_TEXT = 500
@@ -64,6 +65,20 @@ class Error(Exception):
         self.hint = hint
         self.permanent = permanent
         self.retry_after = retry_after
+
+
+def as_error(exception: Exception) -> Error:
+    """The exception itself, if it is an Error; else one that says what kind it is and where from.
+
+    Not its text, which may quote anything.
+    """
+    if isinstance(exception, Error):
+        return exception
+    import traceback
+
+    frame = traceback.extract_tb(exception.__traceback__)[-1]
+    where = f"{type(exception).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+    return Error(f"unforeseen: {where}", "please report this sentence; nothing was lost")
 
 
 class UsageError(Error):

@@ -18,17 +18,18 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from certwarden.errors import Busy, clean
+from certwarden.frozen import frozen
 
 TEMPORARY_PREFIX = ".tmp-"
 _LOCK_POLL_SECONDS = 0.1
 _CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True)
+@frozen
 class Content:
     """What a file shall hold, and who may read it: `gid` and `uid` None keep our own."""
 
@@ -173,17 +174,21 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def lock(
-    path: Path, purpose: str, patience: float, on_wait: Callable[[str], None] | None = None
+    path: Path,
+    purpose: str,
+    patience: float,
+    on_wait: Callable[[str], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
     """Holds an exclusive flock on `path`; the kernel frees it when the process dies.
 
     Waits up to `patience` seconds for another holder, telling `on_wait` once who that is; then
-    raises Busy. `purpose` is left in the file for whoever waits for us. Two locks on one path wait
-    for each other within one process, too.
+    raises Busy. What `sleep` raises ends the wait as well. `purpose` is left in the file for
+    whoever waits for us. Two locks on one path wait for each other within one process, too.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        _acquire(descriptor, path, patience, on_wait)
+        _acquire(descriptor, path, patience, on_wait, sleep)
         with contextlib.suppress(OSError):  # a full disk takes the courtesy away, not the lock
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()}, {purpose}".encode(), 0)
@@ -193,7 +198,11 @@ def lock(
 
 
 def _acquire(
-    descriptor: int, path: Path, patience: float, on_wait: Callable[[str], None] | None
+    descriptor: int,
+    path: Path,
+    patience: float,
+    on_wait: Callable[[str], None] | None,
+    sleep: Callable[[float], None],
 ) -> None:
     deadline = time.monotonic() + patience
     told = False
@@ -211,7 +220,7 @@ def _acquire(
             if on_wait and not told:
                 on_wait(holder)
                 told = True
-            time.sleep(_LOCK_POLL_SECONDS)
+            sleep(_LOCK_POLL_SECONDS)
         else:
             return
 

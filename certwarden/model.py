@@ -6,12 +6,13 @@ Instants are aware datetimes in UTC; durations are `timedelta`; hex is lower cas
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from dataclasses import field
+from datetime import datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from pathlib import Path
 
 from certwarden.errors import Error
+from certwarden.frozen import frozen
 
 
 class Secret:
@@ -59,7 +60,7 @@ class GenerationFile(StrEnum):
     COMBINED = "combined.pem"  # the full chain, then the key: what HAProxy reads
 
 
-@dataclass(frozen=True)
+@frozen
 class TargetKind:
     """What a kind of program reads, and how it can be made to take up new files."""
 
@@ -86,12 +87,12 @@ class UnitVerb(StrEnum):
     RELOAD = "reload"
 
 
-@dataclass(frozen=True)
+@frozen
 class HotReload:
     """The program takes up a new generation by itself: certwarden's module inside it polls."""
 
 
-@dataclass(frozen=True)
+@frozen
 class UnitReload:
     """systemd is asked to restart or reload exactly this unit."""
 
@@ -99,7 +100,7 @@ class UnitReload:
     verb: UnitVerb
 
 
-@dataclass(frozen=True)
+@frozen
 class CommandReload:
     """A command of the user's, run without a shell; exit status 0 means that it worked."""
 
@@ -109,7 +110,7 @@ class CommandReload:
 Reload = HotReload | UnitReload | CommandReload | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Address:
     """A host (name or literal, IPv6 without brackets) and a TCP port."""
 
@@ -128,7 +129,7 @@ class Address:
             return self.host == "localhost"
 
 
-@dataclass(frozen=True)
+@frozen
 class TargetSpec:
     """A place where a certificate is put to use, as configured."""
 
@@ -148,7 +149,7 @@ class TargetSpec:
     settings: Path | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class CertificateSpec:
     """A server certificate, as configured."""
 
@@ -161,7 +162,7 @@ class CertificateSpec:
     fallback_urls: tuple[str, ...] = ()  # directories of the CAs for when that one has long failed
 
 
-@dataclass(frozen=True)
+@frozen
 class MaintenanceWindow:
     """When programs may be restarted, in local time; it crosses midnight where `end` is earlier."""
 
@@ -169,21 +170,22 @@ class MaintenanceWindow:
     end: time
 
 
-@dataclass(frozen=True)
+@frozen
 class Policy:
     """What of the configuration decides about the steps of a pass."""
 
     limited: frozenset[str] = frozenset()  # directories whose limits are counted
-    staging_url: str | None = None  # where a try proves itself from the second failure on
+    # By directory: where a try proves itself from the second failure on.
+    staging_urls: Mapping[str, str] = field(default_factory=dict)
     maintenance: MaintenanceWindow | None = None
-    zone: tzinfo = UTC  # the machine's local time
+    zone: tzinfo | None = None  # of the window; None is the machine's own
     fallback_profiles: Mapping[str, str | None] = field(default_factory=dict)  # by directory
 
 
 # ── what exists ───────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@frozen
 class Certificate:
     """A leaf certificate as read (RFC 5280)."""
 
@@ -204,7 +206,7 @@ class Certificate:
         return self.not_before <= instant <= self.not_after
 
 
-@dataclass(frozen=True)
+@frozen
 class Pair:
     """A private key and its chain, leaf first, checked to belong together (PEM, re-serialised)."""
 
@@ -218,7 +220,7 @@ class Pair:
         return b"".join(self.chain_pem)
 
 
-@dataclass(frozen=True)
+@frozen
 class Stored:
     """A version in the store: the newest that is whole."""
 
@@ -238,7 +240,7 @@ class Stored:
         return self.pair.certificate
 
 
-@dataclass(frozen=True)
+@frozen
 class Draft:
     """An order on its way: saved before the CA is asked to finalize, so that none is lost.
 
@@ -256,7 +258,7 @@ class Draft:
     account_url: str = ""  # "" until the account is known
 
 
-@dataclass(frozen=True)
+@frozen
 class RenewalWindow:
     """When the CA suggests to renew (RFC 9773 section 4.2); `end` is after `start`."""
 
@@ -265,7 +267,7 @@ class RenewalWindow:
     explanation_url: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class RenewalAnswer:
     """What a CA says about a certificate's renewal; `window` is None where it offers no ARI."""
 
@@ -273,7 +275,7 @@ class RenewalAnswer:
     retry_after: timedelta  # until it is worth asking again
 
 
-@dataclass(frozen=True)
+@frozen
 class RenewalInfo:
     """The CA's last answer about a stored certificate, kept until it is worth asking again."""
 
@@ -283,7 +285,7 @@ class RenewalInfo:
     ask_again_at: datetime
 
 
-@dataclass(frozen=True)
+@frozen
 class Chains:
     """What the CA let us download: PEM chains, leaf first; the default one and its alternates."""
 
@@ -301,7 +303,7 @@ class RevocationReason(StrEnum):
     CESSATION_OF_OPERATION = "cessationOfOperation"
 
 
-@dataclass(frozen=True)
+@frozen
 class PendingRevocation:
     """A stored version that a person wants revoked; it stands until it is replaced and revoked."""
 
@@ -313,7 +315,7 @@ class PendingRevocation:
     is_revoked: bool = False  # at the CA already, and still to be replaced
 
 
-@dataclass(frozen=True)
+@frozen
 class Account:
     """An ACME account: its private key (PKCS#8 PEM) and, once the server has told it, its URL."""
 
@@ -325,7 +327,7 @@ class Account:
 # ── DNS ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where a TXT record for a challenge name has to be written, after following delegation."""
 
@@ -335,7 +337,7 @@ class Place:
     zone_name: str  # "" where the zone was given by its id and its name is not known
 
 
-@dataclass(frozen=True)
+@frozen
 class TxtRecord:
     """A TXT record of ours, wanted or made; `record_id` is "" until the provider has named it."""
 
@@ -348,7 +350,7 @@ class TxtRecord:
 # ── ACME ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@frozen
 class Challenge:
     """A dns-01 challenge that waits for an answer (RFC 8555 section 8.4)."""
 
@@ -369,7 +371,7 @@ class OrderStatus(StrEnum):
     INVALID = "invalid"
 
 
-@dataclass(frozen=True)
+@frozen
 class Order:
     """An order at the CA; `challenges` are those of authorizations that are not valid yet.
 
@@ -385,21 +387,21 @@ class Order:
 # ── what was seen ─────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@frozen
 class Served:
     """A TLS handshake took place, and this is the leaf it showed."""
 
     certificate: Certificate
 
 
-@dataclass(frozen=True)
+@frozen
 class Unreachable:
     """Nobody answers at the probe's address."""
 
     what: str
 
 
-@dataclass(frozen=True)
+@frozen
 class NoHandshake:
     """Somebody answers at the probe's address, but no TLS handshake comes about."""
 
@@ -409,7 +411,7 @@ class NoHandshake:
 Seen = Served | Unreachable | NoHandshake
 
 
-@dataclass(frozen=True)
+@frozen
 class Installed:
     """What a target's `current` generation holds."""
 
@@ -428,7 +430,7 @@ class DeployOutcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@frozen
 class DeployRecord:
     """One deploy as the ledger has it: written down when it began, completed when it ended."""
 
@@ -461,7 +463,7 @@ class Cause(StrEnum):
     CONFIGURATION = "configuration"
 
 
-@dataclass(frozen=True)
+@frozen
 class Attempt:
     """One attempt to obtain a certificate, as the ledger has it.
 
@@ -485,7 +487,7 @@ class Attempt:
     looked_at: datetime | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Spent:
     """What of a directory's limits has been spent for one certificate, by our own count."""
 
@@ -493,7 +495,7 @@ class Spent:
     issuances: tuple[datetime, ...] = ()  # of exactly this set of names
 
 
-@dataclass(frozen=True)
+@frozen
 class Event:
     """A line of the history: what happened, to which certificate or target, and how it ended."""
 
@@ -504,7 +506,7 @@ class Event:
     text: str
 
 
-@dataclass(frozen=True)
+@frozen
 class ObservedTarget:
     """A target as found: what is installed, what is served, and how the last deploy ended."""
 
@@ -513,10 +515,10 @@ class ObservedTarget:
     seen: Seen | None  # None where it was not probed
     last_deploy: DeployRecord | None
     trouble: Error | None = None  # why what is installed could not be read, if it could not
-    failures: tuple[DeployRecord, ...] = ()  # of the last fingerprint, in a row, newest first
+    repeats: tuple[DeployRecord, ...] = ()  # of the last fingerprint, in a row, newest first
 
 
-@dataclass(frozen=True)
+@frozen
 class Observed:
     """A certificate as found: what is wanted, stored, under way, in use, and what failed last."""
 
@@ -540,7 +542,7 @@ class Trust(StrEnum):
     UNKNOWN = "unknown"  # nobody can tell
 
 
-@dataclass(frozen=True)
+@frozen
 class TimeEvidence:
     """What is known about the wall clock; None where there is nobody to tell."""
 
@@ -549,14 +551,14 @@ class TimeEvidence:
     offset: timedelta | None = None  # a server's Date minus our clock
 
 
-@dataclass(frozen=True)
+@frozen
 class TokenHealth:
     """An API token that works; `expires_at` where it has an end."""
 
     expires_at: datetime | None
 
 
-@dataclass(frozen=True)
+@frozen
 class TokenCheck:
     """The last look at the API token; `what` and `hint` say what is wrong, if something is."""
 
@@ -567,7 +569,25 @@ class TokenCheck:
     hint: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
+class Setback:
+    """Something beside orders and deploys that failed, once or several times in a row.
+
+    `setup` is what it was tried with: with something else it need not wait until `again_at`.
+    """
+
+    key: str
+    setup: str
+    since: datetime  # the first failure
+    at: datetime  # the last one
+    again_at: datetime
+    failures: int
+    what: str
+    hint: str = ""
+    is_permanent: bool = False
+
+
+@frozen
 class Told:
     """A matter that a person was told of.
 
@@ -592,7 +612,7 @@ class StepKind(StrEnum):
     DEPLOY = "deploy"
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """One thing to do, why, and since when it is due."""
 
@@ -611,7 +631,7 @@ class Job(StrEnum):
     TOKEN = "token"  # noqa: S105 - the name of a job
 
 
-@dataclass(frozen=True)
+@frozen
 class Call:
     """When a pass is wanted again, and what for."""
 
@@ -630,7 +650,7 @@ class RenewalReason(StrEnum):
     RETRY = "retry"
 
 
-@dataclass(frozen=True)
+@frozen
 class Renewal:
     """When a certificate is due, and why then; `text` is the reason as a sentence."""
 

@@ -30,6 +30,7 @@ from certwarden.model import (
     RenewalInfo,
     RevocationReason,
     Seen,
+    Setback,
     Spent,
     Stored,
     TokenCheck,
@@ -274,7 +275,10 @@ class Limits(Protocol):
     def authorizing(
         self, directory_url: str, order_url: str, names: Sequence[str], at: datetime
     ) -> None:
-        """The challenges for these names are about to be answered: each counts as failed."""
+        """The challenges for these names are about to be answered: each counts as failed.
+
+        A name that has two challenges is named, and counts, twice.
+        """
 
     def authorized(self, order_url: str, failed: Sequence[str]) -> None:
         """How that ended: the names that did not fail are given back."""
@@ -296,7 +300,7 @@ class Suggestions(Protocol):
 
 
 class Watch(Protocol):
-    """What is known about the clock and the API token, and what a person was told."""
+    """What is known about the clock, the API token and setbacks, and what a person was told."""
 
     def floor(self) -> datetime | None:
         """The last instant that was certainly not in the future."""
@@ -307,6 +311,21 @@ class Watch(Protocol):
     def told(self) -> tuple[Told, ...]: ...
     def tell(self, matter: Told) -> None: ...
     def forget(self, key: str) -> None: ...
+
+    def marked_at(self) -> datetime | None:
+        """When the mark was set last, to the second; None where there is none."""
+
+    def mark(self, at: datetime) -> None:
+        """Sets the mark, which MUST need no room on the disk: it is for when that is full."""
+
+    def setbacks(self) -> tuple[Setback, ...]:
+        """All that stand, those saved first first."""
+
+    def save_setback(self, setback: Setback) -> None:
+        """In place of the one of the same key."""
+
+    def clear_setback(self, key: str) -> None:
+        """It went well, or is of no interest any more."""
 
 
 class TxtJournal(Protocol):
@@ -355,8 +374,11 @@ class Deploys(Protocol):
 
     def last_deploy(self, target: str) -> DeployRecord | None: ...
 
-    def deploy_failures(self, target: str) -> tuple[DeployRecord, ...]:
-        """Failed deploys of the last fingerprint in a row, newest first."""
+    def repeated_deploys(self, target: str) -> tuple[DeployRecord, ...]:
+        """Deploys of the last fingerprint in a row that failed or succeeded, newest first.
+
+        Those that were cut short, or met nobody, neither count nor end the row.
+        """
 
 
 class History(Protocol):
@@ -415,10 +437,15 @@ class Probe(Protocol):
 
 
 class Locks(Protocol):
-    """One at a time, across processes. Raises Busy after 60 s, naming who holds it."""
+    """One at a time, across processes. Raises Busy after 60 s, naming who holds it.
+
+    Those that only try raise it at once.
+    """
 
     def orders(self) -> AbstractContextManager[None]: ...
+    def try_orders(self) -> AbstractContextManager[None]: ...
     def target(self, name: str) -> AbstractContextManager[None]: ...
+    def try_target(self, name: str) -> AbstractContextManager[None]: ...
 
 
 class TimeSources(Protocol):
@@ -492,7 +519,9 @@ class Neighbours(Protocol):
     def caa_records(self) -> CaaRecords: ...
     def messenger(self) -> Messenger | None: ...
     def metrics(self) -> Metrics | None: ...
-    def staging_issuer(self) -> Issuer | None: ...
+    def staging_issuer(self, directory_url: str) -> Issuer | None:
+        """Where a try at the directory can prove itself first, if there is such a place."""
+
     def revoker(self) -> Revoker: ...
     def zone(self) -> Zone: ...
     def propagation(self) -> Propagation: ...

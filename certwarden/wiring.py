@@ -7,7 +7,6 @@ neither the ACME library nor the DNS provider's, which is why imports stand insi
 import hashlib
 import json
 import threading
-from datetime import UTC
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +73,7 @@ class Warden:
         self.certificates = CertificateStore(state, reporter=reporter, read_only=is_read_only)
         self.attempts = self.journal = self.revocations = self.deploys = self.history = ledger
         self.limits, self.suggestions, self.watch = ledger.limits, ledger.suggestions, ledger.watch
-        self.locks = FileLocks(state, reporter, purpose)
+        self.locks = FileLocks(state, reporter, purpose, sleep=self.clock.sleep)
         self._ledger = ledger
         self._issuers: dict[str, AcmeIssuer] = {}
         self._lock = threading.RLock()  # several orders ask for the same neighbour at once
@@ -93,9 +92,12 @@ class Warden:
         acme = self._config.acme
         return Policy(
             limited=frozenset(each.directory_url for each in self._acmes if each.limits),
-            staging_url=acme.staging_directory_url,
+            staging_urls={
+                each.directory_url: each.staging_directory_url
+                for each in self._acmes
+                if each.staging_directory_url is not None
+            },
             maintenance=self._config.daemon.maintenance_window,
-            zone=self.clock.now().astimezone().tzinfo or UTC,
             fallback_profiles={each.directory_url: each.profile for each in acme.fallbacks},
         )
 
@@ -113,8 +115,8 @@ class Warden:
         digest = hashlib.sha256(self._token.reveal())
         if certificate is not None:
             spec = next(each for each in self._config.certificates if each.name == certificate)
-            ours = [*self._shared_setup, spec.domains, spec.key_type, spec.profile]
-            digest.update(json.dumps(ours, sort_keys=True).encode())
+            digest.update(self._shared_setup)
+            digest.update(json.dumps([spec.domains, spec.key_type, spec.profile]).encode())
             for key in self._external_keys:
                 digest.update(key.reveal())
         return digest.hexdigest()
@@ -142,9 +144,9 @@ class Warden:
                 self._issuers[directory_url] = self._make_issuer(directory_url)
             return self._issuers[directory_url]
 
-    def staging_issuer(self) -> Issuer | None:
-        """The same with the staging directory, where there is one."""
-        url = self._config.acme.staging_directory_url
+    def staging_issuer(self, directory_url: str) -> Issuer | None:
+        """The same with that directory's staging directory, where there is one."""
+        url = self.policy.staging_urls.get(directory_url)
         return None if url is None else self.issuer(url)
 
     def renewal_infos(self) -> RenewalInfos:
@@ -208,10 +210,11 @@ class Warden:
         return (self._config.acme, *self._config.acme.fallbacks)
 
     @cached_property
-    def _shared_setup(self) -> list[object]:
+    def _shared_setup(self) -> bytes:
         """What all certificates depend on."""
         values = effective(self._config)
-        return [values["acme"], values["cloudflare"], values["dns"]]
+        shared = [values["acme"], values["cloudflare"], values["dns"]]
+        return json.dumps(shared, sort_keys=True).encode()
 
     @cached_property
     def _external_keys(self) -> tuple[Secret, ...]:

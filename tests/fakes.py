@@ -121,7 +121,7 @@ class FakeWorld:
     def metrics(self) -> Metrics | None:
         return self.metric
 
-    def staging_issuer(self) -> Issuer | None:
+    def staging_issuer(self, directory_url: str) -> Issuer | None:  # noqa: ARG002 - there is one
         return self._staging
 
     def revoker(self) -> FakeRevoker:

@@ -5,8 +5,9 @@ They are safe for threads, as orders run side by side.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -25,6 +26,7 @@ from certwarden.model import (
     Event,
     PendingRevocation,
     RenewalInfo,
+    Setback,
     Spent,
     Stored,
     TokenCheck,
@@ -182,7 +184,7 @@ class FakeSpending:
     """The port Limits in memory."""
 
     def __init__(self) -> None:
-        self.authorizations: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self.authorizations: dict[tuple[str, str], tuple[str, int, datetime]] = {}
         self.issuances: dict[str, tuple[str, frozenset[str], datetime]] = {}
         self._lock = threading.RLock()
 
@@ -190,9 +192,9 @@ class FakeSpending:
         self, directory_url: str, order_url: str, names: Sequence[str], at: datetime
     ) -> None:
         with self._lock:
-            for name in _identifiers(names):
+            for name, times in Counter(map(_identifier, names)).items():
                 self.authorizations.pop((order_url, name), None)
-                self.authorizations[order_url, name] = (directory_url, at)
+                self.authorizations[order_url, name] = (directory_url, times, at)
 
     def authorized(self, order_url: str, failed: Sequence[str]) -> None:
         with self._lock:
@@ -210,9 +212,9 @@ class FakeSpending:
     def spent(self, directory_url: str, domains: Sequence[str]) -> Spent:
         with self._lock:
             failed: dict[str, tuple[datetime, ...]] = {}
-            for (_, name), (directory, at) in self.authorizations.items():
+            for (_, name), (directory, times, at) in self.authorizations.items():
                 if directory == directory_url and name in _identifiers(domains):
-                    failed[name] = (at, *failed.get(name, ()))
+                    failed[name] = (*[at] * times, *failed.get(name, ()))
             issuances = [
                 at
                 for directory, names, at in self.issuances.values()
@@ -241,6 +243,8 @@ class FakeWatch:
         self.clock_floor: datetime | None = None
         self.check: TokenCheck | None = None
         self.matters: dict[str, model.Told] = {}
+        self.marked: datetime | None = None
+        self.troubles: dict[str, Setback] = {}
         self._lock = threading.RLock()
 
     def floor(self) -> datetime | None:
@@ -267,6 +271,25 @@ class FakeWatch:
     def forget(self, key: str) -> None:
         with self._lock:
             self.matters.pop(key, None)
+
+    def marked_at(self) -> datetime | None:
+        return self.marked
+
+    def mark(self, at: datetime) -> None:
+        self.marked = at.replace(microsecond=0)
+
+    def setbacks(self) -> tuple[Setback, ...]:
+        with self._lock:
+            return tuple(self.troubles.values())
+
+    def save_setback(self, setback: Setback) -> None:
+        with self._lock:
+            self.troubles.pop(setback.key, None)
+            self.troubles[setback.key] = setback
+
+    def clear_setback(self, key: str) -> None:
+        with self._lock:
+            self.troubles.pop(key, None)
 
 
 class FakeLedger:
@@ -411,17 +434,12 @@ class FakeLedger:
         with self._lock:
             return next((each for each in reversed(self.deploys) if each.target == target), None)
 
-    def deploy_failures(self, target: str) -> tuple[DeployRecord, ...]:
+    def repeated_deploys(self, target: str) -> tuple[DeployRecord, ...]:
         with self._lock:
             mine = [each for each in reversed(self.deploys) if each.target == target]
-        row = takewhile(
-            lambda each: (
-                each.fingerprint == mine[0].fingerprint
-                and each.outcome not in {DeployOutcome.IN_USE, DeployOutcome.INSTALLED}
-            ),
-            mine,
-        )
-        return tuple(each for each in row if each.outcome is DeployOutcome.FAILED)
+        row = takewhile(lambda each: each.fingerprint == mine[0].fingerprint, mine)
+        uncounted = {DeployOutcome.BEGUN, DeployOutcome.UNREACHABLE}
+        return tuple(each for each in row if each.outcome not in uncounted)
 
     def record(self, event: Event) -> None:
         with self._lock:
@@ -451,6 +469,12 @@ class FakeLocks:
         with self._hold("orders"):
             yield
 
+    def try_orders(self) -> AbstractContextManager[None]:
+        return self._hold("orders")
+
+    def try_target(self, name: str) -> AbstractContextManager[None]:
+        return self._hold(f"target-{name}")
+
     @contextmanager
     def target(self, name: str) -> Iterator[None]:
         with self._hold(f"target-{name}"):
@@ -478,6 +502,10 @@ def _same(one: TxtRecord, other: TxtRecord) -> bool:
         other.value,
         other.comment,
     )
+
+
+def _identifier(name: str) -> str:
+    return name.lower().removeprefix("*.")
 
 
 def _identifiers(names: Sequence[str]) -> set[str]:

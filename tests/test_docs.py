@@ -344,7 +344,7 @@ def _names_of_one_machine(text: str) -> list[str]:
 
 def test_locked_requirements_name_no_index() -> None:
     """Where packages come from is the business of whoever installs; that they are these is ours."""
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-mutation.txt"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         locked = re.findall(r"^[a-z].*\\\n +--hash=sha256:", text, re.MULTILINE)

@@ -15,6 +15,7 @@ from certwarden.errors import (
     Mistake,
     UsageError,
     ZoneError,
+    as_error,
     clean,
 )
 
@@ -90,3 +91,14 @@ def test_config_error_counts(count: int, words: str) -> None:
     assert str(error) == f"config.toml has {words}"
     assert len(error.mistakes) == count
     assert error.permanent
+
+
+def test_what_nobody_foresaw_is_a_sentence_without_its_text() -> None:
+    """Its kind and place, never what it quotes; an Error is left as it is."""
+    with pytest.raises(ValueError, match="cfut_secret") as caught:
+        int("cfut_secret")
+    error = as_error(caught.value)
+    assert error.what.startswith("unforeseen: ValueError in test_errors.py, line ")
+    assert "secret" not in error.what + error.hint
+    assert "report" in error.hint
+    assert as_error(error) is error

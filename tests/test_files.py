@@ -286,6 +286,23 @@ def test_lock_is_got_when_it_is_let_go(tmp_path: Path) -> None:
     holder.join(10)
 
 
+def test_the_wait_for_a_lock_can_be_ended(tmp_path: Path) -> None:
+    """A signal reaches the main thread only; a thread that waits hears of it by its clock."""
+
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "orders"
+    with (
+        files.lock(path, "first", 0),
+        pytest.raises(KeyboardInterrupt),
+        files.lock(path, "second", 600, sleep=interrupted),
+    ):
+        pass
+    with files.lock(path, "third", 0):
+        pass
+
+
 def test_lock_dies_with_its_holder(tmp_path: Path) -> None:
     """A holder that is killed does not keep anybody out."""
     path = tmp_path / "orders"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from certwarden.lifecycle.side_by_side import MOST_THREADS
+
 UNITS = Path(__file__).parents[1] / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
 DAEMON = UNITS / "certwarden.service"
@@ -82,6 +84,14 @@ def test_no_secret_is_in_the_environment(service: Path) -> None:
         "PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "MALLOC_ARENA_MAX"
     }  # fmt: skip
     assert not values(service, "EnvironmentFile")
+
+
+@each_service
+def test_a_pass_may_have_its_threads(service: Path) -> None:
+    """Each thread may have a process or a thread of its own at work; some ask name servers."""
+    (allowed,) = values(service, "TasksMax")
+    others = 50
+    assert int(allowed) >= 2 * MOST_THREADS + others
 
 
 def test_all_services_are_shut_in_alike() -> None:

@@ -12,10 +12,9 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
-from certwarden.errors import ConfigError, Error, clean
+from certwarden.errors import ConfigError, Error, as_error, clean
 
 FAILED = 1
 INTERRUPTED = 130
@@ -63,8 +62,9 @@ def _run(argv: Sequence[str]) -> int:
     except OSError as error:
         where = clean(str(error.filename or "the output could not be written"))
         _complain(f"{where}: {error.strerror or type(error).__name__}")
-    except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like one of theirs
-        _complain(f"unforeseen: {_where(error)}", "please report this sentence; nothing was lost")
+    except Exception as mistake:  # noqa: BLE001 - one of ours must not look like one of theirs
+        unforeseen = as_error(mistake)
+        _complain(unforeseen.what, unforeseen.hint)
     else:
         return code
     return FAILED
@@ -109,14 +109,6 @@ def _flush_streams() -> bool:
             if stream is sys.stdout and not isinstance(error, BrokenPipeError):
                 _complain(f"the output could not be written: {error.strerror}")
     return is_written
-
-
-def _where(error: Exception) -> str:
-    """What kind of mistake and where; not its text, which may quote anything."""
-    import traceback
-
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -153,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
     _json(inspect)
 
-    snippet = _command(commands, "snippet", "what to paste into the other program")
+    snippet = _command(commands, "snippet", "what to paste into other programs, polkit or systemd")
     snippet.add_argument(
         "program",
         choices=("node-red", "polkit", "systemd"),

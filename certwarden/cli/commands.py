@@ -194,6 +194,7 @@ def _node_red_snippet(config: Config, name: str | None) -> str:
 
 
 def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateSpec]) -> int:
+    from certwarden.lifecycle.judge import ClockJudge
     from certwarden.lifecycle.obtain import Desk, rehearse
 
     if config.acme.staging_directory_url is None:
@@ -203,7 +204,11 @@ def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateS
         )
     results: dict[str, Pair | Error] = {}
     with open_warden(arguments, config) as warden:
+        refusal = ClockJudge(warden).refusal(warden.clock.now())
         for spec in specs:
+            if refusal is not None:
+                results[spec.name] = refusal
+                continue
             try:
                 with warden.locks.orders():
                     results[spec.name] = rehearse(Desk(warden), spec, warden.clock.now())

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # these would load `cryptography`, which a quick command does
     from certwarden.targets.node_red.settings import Https, Inspection
 
 BAR_WIDTH = 24
+ALMOST_A_SECOND = timedelta(microseconds=999_999)
 
 
 def show_line(text: str) -> None:
@@ -53,8 +54,10 @@ def show_pass(result: "PassResult", *, is_json: bool) -> None:
                 "swept": result.swept,
                 "sweep_error": _error_json(result.sweep_error),
                 "token_error": _error_json(result.token_error),
+                "store_error": _error_json(result.store_error),
                 "next": [
-                    {"job": call.job.value, "at": _time(call.at), "why": call.why}
+                    # Rounded up: a pass that comes early finds nothing due.
+                    {"job": call.job.value, "at": _time(call.at + ALMOST_A_SECOND), "why": call.why}
                     for call in result.calls
                 ],
                 "clock": _clock_json(result.verdict),
@@ -343,15 +346,15 @@ def _status_lines(seen: Observed, policy: Policy, now: datetime) -> list[str]:
     if due.at > now:
         lines.append(f"  renews   {_date(due.at)}, when {due.text}")
     elif seen.trouble is None:
+        following = next_try(seen, policy, now)
         lines.append(f"  renews   now: {due.text}")
+        if following.at > now:
+            lines.append(f"           next try {_date(following.at)}: {following.text}")
     lines += [f"  target   {_target_line(seen, target)}" for target in seen.targets]
     if (error := _last_error_json(seen, policy, now)) is not None:
         lines.append(f"  error    {error['at']}: {error['what']}")
         if error["hint"]:
             lines.append(f"           {error['hint']}")
-        following = next_try(seen, policy, now)
-        if seen.trouble is None and following.at > now:
-            lines.append(f"  next try {_date(following.at)}: {following.text}")
     return lines
 
 

@@ -9,11 +9,11 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from certwarden.config.syntax import Syntax, UnfitError, shown, text, url
 from certwarden.errors import ConfigError, Mistake, clean
+from certwarden.frozen import frozen
 from certwarden.model import Secret
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -60,7 +60,7 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for a closed directory
 
 
-@dataclass(frozen=True)
+@frozen
 class Surroundings:
     """Where the configuration's paths begin, and where systemd keeps credentials, if it does."""
 

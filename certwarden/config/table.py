@@ -6,11 +6,11 @@ default that the caller gives, so that reading goes on and finds the other mista
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from certwarden.config.syntax import Syntax, UnfitError, alternatives, shown, suggestion
 from certwarden.errors import Mistake
+from certwarden.frozen import frozen
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ _INDEX = re.compile(r"\[[0-9]+\]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True)
+@frozen
 class Table:
     """A table: its path, its raw values, and the mistakes of the whole file, which all share."""
 

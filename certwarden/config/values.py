@@ -4,12 +4,12 @@ Owns no reading and no checking. Secrets are not in here, only the paths of thei
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from certwarden.config.syntax import duration_text, maintenance_window_text
+from certwarden.frozen import frozen
 from certwarden.model import (
     Address,
     CertificateSpec,
@@ -22,7 +22,7 @@ from certwarden.model import (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class ExternalAccount:
     """An account at the CA's own site that the ACME account is bound to (RFC 8555, 7.3.4)."""
 
@@ -30,7 +30,7 @@ class ExternalAccount:
     hmac_key_file: Path
 
 
-@dataclass(frozen=True)
+@frozen
 class AcmeConfig:
     """A public CA; the directories are URLs.
 
@@ -49,7 +49,7 @@ class AcmeConfig:
     fallbacks: "tuple[AcmeConfig, ...]" = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class CloudflareConfig:
     """The DNS provider; `zone_ids` by the zone's name, in lower case."""
 
@@ -58,7 +58,7 @@ class CloudflareConfig:
     base_url: str
 
 
-@dataclass(frozen=True)
+@frozen
 class DnsConfig:
     """Whom to ask whether a TXT record is to be seen; no nameservers: the zone's own, and DoH."""
 
@@ -68,7 +68,7 @@ class DnsConfig:
     settle: timedelta
 
 
-@dataclass(frozen=True)
+@frozen
 class DaemonConfig:
     """How often the daemon looks by itself, and when programs may be restarted."""
 
@@ -83,14 +83,14 @@ class ClockTrust(StrEnum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True)
+@frozen
 class ClockConfig:
     """What is known about the machine's clock."""
 
     trust: ClockTrust
 
 
-@dataclass(frozen=True)
+@frozen
 class NotifyConfig:
     """The files with the URLs by which a person is reached, and with that of the heartbeat."""
 
@@ -98,14 +98,14 @@ class NotifyConfig:
     heartbeat_url_file: Path | None
 
 
-@dataclass(frozen=True)
+@frozen
 class MetricsConfig:
     """The file for a monitoring system, if there is to be one."""
 
     file: Path | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Config:
     """The whole configuration; `source` is the file that it was read from."""
 

@@ -4,36 +4,31 @@ Only certificates whose targets share a program wait for each other, before it i
 Everything is looked at again under its lock, for somebody else may have done it meanwhile.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 
-from certwarden.errors import Error, TargetError
+from certwarden.errors import ClockError, Error, TargetError
 from certwarden.lifecycle.causes import still_there
 from certwarden.lifecycle.deploy import Deployed, deploy
+from certwarden.lifecycle.judge import ClockJudge
 from certwarden.lifecycle.observe import observe, observe_target
-from certwarden.lifecycle.obtain import Desk, obtain
+from certwarden.lifecycle.obtain import Desk, Obtained, obtain
 from certwarden.lifecycle.plan import deploy_reason, deploy_steps
 from certwarden.lifecycle.renewal import renewal
-from certwarden.lifecycle.retry import Try, last_failure, next_try
+from certwarden.lifecycle.retry import Try, last_failure, look_in_vain, next_try
 from certwarden.lifecycle.revoke import finish_revocations
-from certwarden.lifecycle.side_by_side import (
-    OrderTurn,
-    SharedReloader,
-    SharedService,
-    side_by_side,
-)
+from certwarden.lifecycle.rollout import Job, roll_out, service_of, told
+from certwarden.lifecycle.side_by_side import OrderTurn, side_by_side
 from certwarden.model import (
     Attempt,
     CertificateSpec,
-    CommandReload,
     DeployOutcome,
     Observed,
     Served,
     Stored,
     TargetSpec,
-    UnitReload,
     Unreachable,
 )
 from certwarden.pki.certificate import build_placeholder
@@ -74,17 +69,11 @@ class Orders:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A deploy to be made."""
-
-    certificate: str
-    stored: Stored
-    target: TargetSpec
-
-
-@dataclass(frozen=True)
 class Actor:
-    """Carries out what a pass needs; never raises Error."""
+    """Carries out what a pass needs.
+
+    Never raises Error; what was not foreseen becomes an error of the certificate that it befell.
+    """
 
     world: Neighbours
     orders: Orders
@@ -105,42 +94,60 @@ class Actor:
         return tuple(results[seen.spec.name] for seen in observed)
 
     def _act_on(self, cluster: Sequence[Observed]) -> list[CertificateResult]:
-        clock = self.world.clock
-        results = side_by_side([partial(self._obtain, seen) for seen in cluster], clock)
+        results = side_by_side([partial(self._obtain, seen) for seen in cluster], self.world.clock)
         if not self.is_deploying:
             return results
-        jobs: dict[object, list[_Job]] = {}
+        jobs: list[Job] = []
         waiting = set()
-        for seen, result in zip(cluster, results, strict=True):
-            for job, at in self._jobs(seen, result):
-                if at > self.now:
-                    waiting.add(job.certificate)
-                else:
-                    jobs.setdefault(_service(job.target), []).append(job)
-        tasks = [partial(self._deploy_together, group) for group in jobs.values()]
-        done = [each for group in side_by_side(tasks, clock) for each in group]
-        for place, result in enumerate(results):
-            deployed = tuple(each for name, each in done if name == result.name)
-            error = result.error
+        for place, seen in enumerate(cluster):
+            try:
+                for job, at in self._jobs(seen, results[place]):
+                    if at > self.now:
+                        waiting.add(seen.spec.name)
+                    else:
+                        jobs.append(job)
+            except Exception as exception:  # noqa: BLE001 - its neighbours' deploys go on
+                waiting.add(seen.spec.name)
+                error = told(self.world, seen.spec.name, exception)
+                results[place] = replace(results[place], error=error)
+        done = roll_out(self.world, jobs)
+        for place, (seen, result) in enumerate(zip(cluster, results, strict=True)):
+            deployed = _deployed(seen.spec, done)
+            failure = result.error
             if result.stored is not None and result.name not in waiting:
-                error = finish_revocations(self.world, result.stored, deployed, self.now) or error
-            results[place] = replace(result, deployed=deployed, error=error)
+                failure = self._finish_revocations(result.stored, deployed) or failure
+            results[place] = replace(result, deployed=deployed, error=failure)
         return results
+
+    def _finish_revocations(self, stored: Stored, deployed: Sequence[Deployed]) -> Error | None:
+        try:
+            return finish_revocations(
+                self.world,
+                stored,
+                deployed,
+                self.now,
+                is_clock_trusted=self.orders.refusal is None,
+                is_named=stored.name in self.orders.named,
+            )
+        except Exception as exception:  # noqa: BLE001 - the next pass finishes them
+            return told(self.world, stored.name, exception)
 
     # ── obtaining ─────────────────────────────────────────────────────────────────────────────────
 
     def _obtain(self, seen: Observed) -> CertificateResult:
         name = seen.spec.name
-        error = seen.trouble
-        if error is None and name in self.orders.due:
-            if self.orders.refusal is None:
+        try:
+            is_due = seen.trouble is None and name in self.orders.due
+            if is_due and self.orders.refusal is None:
                 return self._obtain_if_due(seen)
-            # Told once for all of them, by whoever judged the clock.
-            return CertificateResult(name, seen.stored, error=self.orders.refusal)
-        if error is None:
-            error = _standing_error(seen, self.now)
-        if error is not None:
-            self.world.reporter.event(Level.ERROR, name, error.what, error.hint)
+            if is_due:
+                # Told once for all of them, by whoever judged the clock.
+                return CertificateResult(name, seen.stored, error=self.orders.refusal)
+            error = seen.trouble or self._held(seen) or _standing_error(seen, self.now)
+            if error is not None:
+                self.world.reporter.event(Level.ERROR, name, error.what, error.hint)
+        except Exception as exception:  # noqa: BLE001 - its neighbours are obtained all the same
+            error = told(self.world, name, exception)
         return CertificateResult(name, seen.stored, error=error)
 
     def _obtain_if_due(self, seen: Observed) -> CertificateResult:
@@ -151,19 +158,39 @@ class Actor:
             with self._turn.hold():
                 now = world.clock.now()  # the wait for the lock may have been long
                 (again,) = observe(world, (seen.spec,), is_probing=False)
-                if again.trouble is not None:
-                    raise again.trouble
-                stored = again.stored
-                wanted = self._wanted(seen, again, now)
-                if wanted is None:
-                    return CertificateResult(name, stored)
-                if wanted.look_at and (error := self._look(again, wanted.look_at, now)):
-                    raise error
-                obtained = obtain(self._desk, again, wanted, now)
-        except Error as error:
-            world.reporter.event(Level.ERROR, name, error.what, error.hint)
-            return CertificateResult(name, stored, error=error)
+                stored = again.stored or stored
+                obtained = self._obtain_unless_done(seen, again, now)
+        except Exception as exception:  # noqa: BLE001 - what was found is put to use all the same
+            return CertificateResult(name, stored, error=told(world, name, exception))
+        if obtained is None:
+            return CertificateResult(name, stored)
         return CertificateResult(name, obtained.stored, is_new=True, litter=obtained.litter)
+
+    def _obtain_unless_done(
+        self, seen: Observed, again: Observed, now: datetime
+    ) -> Obtained | None:
+        """Obtains, or not: None where another has been quicker; raises Error."""
+        if again.trouble is not None:
+            raise again.trouble
+        wanted = self._wanted(seen, again, now)
+        if wanted is None:
+            return None
+        if wanted.look_at and (error := self._look(again, wanted.look_at, now)):
+            raise error
+        return obtain(self._desk, again, wanted, now)
+
+    def _held(self, seen: Observed) -> Error | None:
+        """Why what a person has asked for by name is not even tried: neither may wait for that."""
+        name = seen.spec.name
+        if name not in self.orders.named:
+            return None
+        if renewal(seen, self.now).at > self.now and name not in self.orders.force:
+            return None
+        following = next_try(seen, self.world.policy, self.now, is_named=True)
+        if following.at <= self.now:
+            return None
+        what = f"it is not tried before {following.at:%Y-%m-%d %H:%M:%S} UTC: {following.text}"
+        return Error(what, "run it again then; the CA counts every try")
 
     def _wanted(self, seen: Observed, again: Observed, now: datetime) -> Try | None:
         """The try that is to be made, or None where another has been quicker."""
@@ -179,12 +206,14 @@ class Actor:
         """The cause of the failure, if it is still there."""
         error = still_there(self.world, seen.spec, failure)
         if error is not None:
-            self.world.attempts.note_look(failure.id, now)
+            # A look that told nothing, for want of an answer, is not the day's look.
+            at = now if error.permanent else look_in_vain(seen, now)
+            self.world.attempts.note_look(failure.id, at)
         return error
 
     # ── putting to use ────────────────────────────────────────────────────────────────────────────
 
-    def _jobs(self, seen: Observed, result: CertificateResult) -> Iterator[tuple[_Job, datetime]]:
+    def _jobs(self, seen: Observed, result: CertificateResult) -> Iterator[tuple[Job, datetime]]:
         """Which deploys the certificate needs, and when they may be made."""
         if result.stored is None or seen.trouble is not None:
             return
@@ -194,91 +223,72 @@ class Actor:
         targets = {target.spec.name: target for target in seen.targets}
         for step in deploy_steps(current, self.now, self.world.policy, is_named=is_named):
             target = targets.pop(step.target or "")
-            yield _Job(name, result.stored, target.spec), step.at
+            put = partial(self._deploy_if_needed, result.stored, target.spec)
+            yield Job(target.spec, put), step.at
         for target in targets.values():
             if isinstance(target.seen, Unreachable):
                 self.world.reporter.event(Level.WARNING, target.spec.name, target.seen.what)
 
-    def _deploy_together(self, jobs: Sequence[_Job]) -> list[tuple[str, Deployed]]:
-        """Deploys to targets of one program, which is reloaded once for all of them."""
-        service = SharedService(len(jobs)) if len(jobs) > 1 else None
-        tasks = [partial(self._deploy, job, service) for job in jobs]
-        done = side_by_side(tasks, self.world.clock, len(jobs))  # for each waits for all others
-        return [
-            (job.certificate, result)
-            for job, result in zip(jobs, done, strict=True)
-            if result is not None
-        ]
-
-    def _deploy(self, job: _Job, service: SharedService | None) -> Deployed | None:
-        put = partial(self._deploy_if_needed, job, service)
-        try:
-            return locked(self.world, job.target, put)
-        finally:
-            if service is not None:
-                service.leave()
-
     def _deploy_if_needed(
-        self, job: _Job, service: SharedService | None, target: TargetSpec
+        self, stored: Stored, target: TargetSpec, reloader: Reloader
     ) -> Deployed | None:
         """Looks again, now that nobody else is at it; None where it has been done meanwhile."""
         world = self.world
         now = world.clock.now()
-        stored = world.certificates.load(job.stored.name) or job.stored
+        stored = world.certificates.load(stored.name) or stored
         if deploy_reason(stored, observe_target(world, target), now) is None:
             return None
-        reloader: Reloader = world.reloader(target.name)
-        if service is not None:
-            reloader = SharedReloader(reloader, service)
         return deploy(world, target, stored.pair, now, reloader)
-
-
-def locked(
-    world: Neighbours, target: TargetSpec, put: Callable[[TargetSpec], Deployed | None]
-) -> Deployed | None:
-    """What `put` did under the target's lock; an error on the way is a failed deploy."""
-    try:
-        with world.locks.target(target.name):
-            return put(target)
-    except Error as error:
-        world.reporter.event(Level.ERROR, target.name, error.what, error.hint)
-        return Deployed(target.name, DeployOutcome.FAILED, error)
 
 
 def deploy_again(
     world: Neighbours, specs: Sequence[CertificateSpec]
 ) -> tuple[CertificateResult, ...]:
-    """Installs, reloads and verifies at every target, needed or not.
+    """Installs, reloads and verifies at every target, needed or not; never raises Error.
 
     Before the first certificate a placeholder is published, so that programs can start; that is
-    never a success, and it never takes the place of a valid certificate that is being served.
+    never a success, and it never takes the place of a valid certificate that is being served. With
+    a clock that is not trusted none is signed.
     """
     results = []
+    jobs: list[Job] = []
+    refusal = cache(partial(ClockJudge(world).refusal, world.clock.now()))
     for spec in specs:
         try:
             stored = world.certificates.load(spec.name)
-        except Error as error:
-            world.reporter.event(Level.ERROR, spec.name, error.what, error.hint)
+        except Exception as exception:  # noqa: BLE001 - the others are deployed all the same
+            error = told(world, spec.name, exception)
             results.append(CertificateResult(spec.name, None, error=error))
             continue
-        put = partial(_deploy_stored_or_placeholder, world, spec)
-        done = [locked(world, target, put) for target in spec.targets]
-        deployed = tuple(each for each in done if each is not None)
-        results.append(CertificateResult(spec.name, stored, deployed=deployed))
-    return tuple(results)
+        results.append(CertificateResult(spec.name, stored))
+        refused = refusal() if stored is None else None
+        jobs += [
+            Job(target, partial(_deploy_stored_or_placeholder, world, spec, target, refused))
+            for target in spec.targets
+        ]
+    done = roll_out(world, jobs)
+    return tuple(
+        replace(result, deployed=_deployed(spec, done))
+        for spec, result in zip(specs, results, strict=True)
+    )
 
 
 def _deploy_stored_or_placeholder(
-    world: Neighbours, spec: CertificateSpec, target: TargetSpec
+    world: Neighbours,
+    spec: CertificateSpec,
+    target: TargetSpec,
+    refused: ClockError | None,
+    reloader: Reloader,
 ) -> Deployed:
     now = world.clock.now()
-    reloader = world.reloader(target.name)
     stored = world.certificates.load(spec.name)
     if stored is not None:
         return deploy(world, target, stored.pair, now, reloader)
     seen = observe_target(world, target).seen
     if isinstance(seen, Served) and seen.certificate.is_valid_at(now):
         what = f"there is no certificate yet for {spec.name}, so what {target.name} serves stays"
+    elif refused is not None:
+        return Deployed(target.name, DeployOutcome.FAILED, refused)
     else:
         pair = build_placeholder(spec.domains, spec.key_type, now)
         result = deploy(world, target, pair, now, reloader)
@@ -294,7 +304,7 @@ def _clusters(observed: Sequence[Observed]) -> list[list[Observed]]:
     """Certificates in groups: those of a group have, one with the next, a program in common."""
     groups: list[tuple[set[object], list[Observed]]] = []
     for seen in observed:
-        services = {_service(target.spec) for target in seen.targets}
+        services = {service_of(target.spec) for target in seen.targets}
         members = [seen]
         for group in [group for group in groups if group[0] & services]:
             groups.remove(group)
@@ -304,11 +314,8 @@ def _clusters(observed: Sequence[Observed]) -> list[list[Observed]]:
     return [members for _, members in groups]
 
 
-def _service(target: TargetSpec) -> object:
-    """What is reloaded for the target: the same for all targets of one program."""
-    if isinstance(target.reload, UnitReload | CommandReload):
-        return target.reload
-    return target.name
+def _deployed(spec: CertificateSpec, done: Mapping[str, Deployed]) -> tuple[Deployed, ...]:
+    return tuple(done[target.name] for target in spec.targets if target.name in done)
 
 
 def _standing_error(seen: Observed, now: datetime) -> Error | None:

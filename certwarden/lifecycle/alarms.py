@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certwarden.errors import Error
 from certwarden.lifecycle.retry import counted
+from certwarden.lifecycle.setbacks import CLEAN_UP, TOKEN, revocation_key, setback_of
 from certwarden.lifecycle.status import TargetState, target_state
 from certwarden.lifecycle.trust import Verdict
 from certwarden.model import (
@@ -16,6 +18,7 @@ from certwarden.model import (
     NoHandshake,
     Observed,
     ObservedTarget,
+    Setback,
     Stored,
     TokenCheck,
     Told,
@@ -25,12 +28,15 @@ DAY = timedelta(days=1)
 LONGEST_SILENCE = timedelta(days=7)  # about a matter that stands
 LAST_QUARTER = 4  # of a lifetime
 TOKEN_NOTICE = timedelta(days=30)
-PATIENCE = DAY  # with a target that could not be put right yet, such as by a maintenance window
+PATIENCE = DAY  # with what may still be put right without anybody, such as in a maintenance window
 
 _TOKEN = "token"  # noqa: S105  the key of a matter
 _TOKEN_EXPIRY = "token-expiry"  # noqa: S105  the same
 _CLOCK = "clock"
+_LITTER = "litter"
+_RECORDS = "records"
 _UNIT = "unit:"
+_UNBEARABLE = ("expired:", "expiring:", "failing:", "revocation:")
 
 
 @dataclass(frozen=True)
@@ -79,18 +85,27 @@ def matters(
     now: datetime,
     *,
     is_clock_needed: bool = False,
+    setbacks: Sequence[Setback] = (),
+    leftovers: int = 0,
+    trouble: Error | None = None,
 ) -> Findings:
     """All that stands. About expiry only where the clock is trusted.
 
-    An untrusted clock is a matter once something depends on it (`is_clock_needed`): before the
-    network is up every machine without a battery has one for a moment.
+    `leftovers` are TXT records that are still to be removed, and `trouble` is what our own records
+    suffer from. An untrusted clock is a matter once something depends on it (`is_clock_needed`):
+    before the network is up every machine without a battery has one for a moment.
     """
-    found = [*_token_matters(observed, token_check, now)]
+    found = [*_token_matters(observed, token_check, setback_of(setbacks, TOKEN), now)]
+    found += _litter_matters(leftovers, setback_of(setbacks, CLEAN_UP), now)
+    if trouble is not None:
+        what = f"certwarden's own records cannot be kept: {trouble.what}"
+        found.append(Matter(_RECORDS, what, now, trouble.hint))
     if is_clock_needed and not verdict.is_trusted:
         found.append(Matter(_CLOCK, verdict.what, now, verdict.hint))
     unclear = set()
     for seen in observed:
         found += _certificate_matters(seen, now)
+        found += _revocation_matters(seen, setbacks, now)
         for target in seen.targets:
             found += _target_matters(seen, target, now)
             if target_state(seen, target) is not TargetState.IN_USE and target.spec.probe:
@@ -104,6 +119,11 @@ def matters(
     covered = {key for matter in found for key in matter.covers}
     standing = tuple(matter for matter in found if matter.key not in covered)
     return Findings(standing, frozenset(unclear) - {matter.key for matter in standing})
+
+
+def is_bearable(findings: Findings) -> bool:
+    """Whether what stands lets a heartbeat say that all is well."""
+    return not any(matter.key.startswith(_UNBEARABLE) for matter in findings.standing)
 
 
 def expiry_matters(
@@ -165,15 +185,21 @@ def unit_matter(unit: str, now: datetime) -> Matter:
 
 
 def _token_matters(
-    observed: Sequence[Observed], check: TokenCheck | None, now: datetime
+    observed: Sequence[Observed],
+    check: TokenCheck | None,
+    setback: Setback | None,
+    now: datetime,
 ) -> Iterator[Matter]:
-    """The API token is refused: by the last look at it, or by attempts since the last good look."""
+    """The API token is refused: by the last look at it, or by attempts since the last good look.
+
+    Or nobody has told for a day whether it is good.
+    """
     refused = {
         seen.spec.name: attempts[0]
         for seen in observed
         if (attempts := counted(seen.failures)) and attempts[0].cause is Cause.TOKEN
     }
-    covers = (_TOKEN_EXPIRY, *(f"failing:{name}" for name in refused))
+    covers = (_TOKEN_EXPIRY, _LITTER, *(f"failing:{name}" for name in refused))
     if check is not None and check.what:
         yield Matter(_TOKEN, check.what, min(check.at, now), check.hint, covers)
         return
@@ -185,6 +211,29 @@ def _token_matters(
     if fresh:
         first = min(fresh, key=lambda attempt: attempt.begun_at)
         yield Matter(_TOKEN, first.what, first.begun_at, first.hint, covers)
+    elif setback is not None and now - setback.since >= PATIENCE:
+        what = f"nobody tells whether the API token is good: {setback.what}"
+        yield Matter(_TOKEN, what, setback.since, setback.hint)
+
+
+def _litter_matters(leftovers: int, setback: Setback | None, now: datetime) -> Iterator[Matter]:
+    if leftovers and setback is not None and now - setback.since >= PATIENCE:
+        plural = "s" if leftovers != 1 else ""
+        what = f"{leftovers} TXT record{plural} of ours cannot be removed: {setback.what}"
+        yield Matter(_LITTER, what, setback.since, setback.hint)
+
+
+def _revocation_matters(
+    seen: Observed, setbacks: Sequence[Setback], now: datetime
+) -> Iterator[Matter]:
+    """It failed twice, or once where trying again is no use."""
+    for pending in seen.revocations:
+        key = revocation_key(pending)
+        setback = setback_of(setbacks, key)
+        if setback is not None and (setback.failures > 1 or setback.is_permanent):
+            what = f"a replaced certificate {seen.spec.name} could not be revoked: {setback.what}"
+            todo = setback.hint or f"see `certwarden history {seen.spec.name}`"
+            yield Matter(key, what, min(setback.since, now), todo)
 
 
 def _certificate_matters(seen: Observed, now: datetime) -> Iterator[Matter]:
@@ -231,8 +280,8 @@ def _target_matters(seen: Observed, target: ObservedTarget, now: datetime) -> It
         return
     state, name = target_state(seen, target), target.spec.name
     todo = f"see `certwarden status`, then `certwarden deploy {seen.spec.name}`"
-    if state is TargetState.FAILED or (state is TargetState.PLACEHOLDER and target.failures):
-        since = min([each.begun_at for each in target.failures], default=now)
+    if state is TargetState.FAILED or (state is TargetState.PLACEHOLDER and target.repeats):
+        since = min([each.begun_at for each in target.repeats], default=now)
         why, hint = _why_failed(target)
         what = f"{name} does not serve the stored certificate {seen.spec.name}: {why}"
         yield Matter(_target_key(target), what, since, hint or todo)

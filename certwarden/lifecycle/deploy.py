@@ -7,7 +7,7 @@ needed to judge it after a kill: whether the unit ran, and whether a valid leaf 
 from dataclasses import dataclass
 from datetime import datetime
 
-from certwarden.errors import Error, TargetError
+from certwarden.errors import Error, TargetError, as_error
 from certwarden.model import (
     DeployOutcome,
     Event,
@@ -54,14 +54,14 @@ def deploy(
             was_active=before.was_active or before.is_left_down,
             served_before=before.served,
         )
-    except Error as error:
-        result = Deployed(spec.name, DeployOutcome.FAILED, error)
+    except Exception as exception:  # noqa: BLE001 - what was not foreseen is told, too
+        result = Deployed(spec.name, DeployOutcome.FAILED, as_error(exception))
         _tell(world, spec, result, pair)
         return result
     try:
         result = work.put_to_use(pair, before)
-    except Error as error:
-        result = Deployed(spec.name, DeployOutcome.FAILED, error)
+    except Exception as exception:  # noqa: BLE001 - it is written down, so that it is backed off
+        result = Deployed(spec.name, DeployOutcome.FAILED, as_error(exception))
     _tell(world, spec, result, pair)
     try:
         world.deploys.end_deploy(deploy_id, result.outcome, world.clock.now(), result.error)
@@ -215,7 +215,7 @@ class _Work:
         event = Event(
             self._world.clock.now(), "rolled-back", self._spec.certificate, self._spec.name, text
         )
-        self._world.history.record(event)
+        _record(self._world, event)
         return failure.adding(text)
 
     def _unit(self) -> str:
@@ -258,8 +258,12 @@ def _tell(world: Neighbours, spec: TargetSpec, result: Deployed, pair: Pair) -> 
     else:
         level, kind, text = Level.ERROR, "deploy-failed", error.what if error else what
     world.reporter.event(level, spec.name, text, error.hint if error else "")
-    event = Event(world.clock.now(), kind, spec.certificate, spec.name, text)
+    _record(world, Event(world.clock.now(), kind, spec.certificate, spec.name, text))
+
+
+def _record(world: Neighbours, event: Event) -> None:
+    """Writes it down; that this cannot be done changes nothing about what happened."""
     try:
         world.history.record(event)
     except Error as failure:
-        world.reporter.event(Level.ERROR, spec.name, failure.what, failure.hint)
+        world.reporter.event(Level.ERROR, event.target or "", failure.what, failure.hint)

@@ -17,6 +17,8 @@ from certwarden.errors import (
     NotNowError,
     StoreError,
     UsageError,
+    ZoneError,
+    as_error,
 )
 from certwarden.lifecycle.causes import evidence_of
 from certwarden.lifecycle.retry import Try, cause_of, limits_allow_at
@@ -56,7 +58,8 @@ class Desk:
 
     def __init__(self, world: Neighbours) -> None:
         self.world = world
-        self.names = NameLocks()  # of challenges
+        self.names = NameLocks()  # of challenges, for as long as their records are there
+        self.rehearsals = NameLocks()  # of identifiers, for as long as they are rehearsed
         self.sets = NameLocks()  # of the names of whole certificates
 
     def is_limited(self, issuer: Issuer) -> bool:
@@ -93,10 +96,11 @@ def obtain(desk: Desk, seen: Observed, wanted: Try, now: datetime) -> Obtained:
     try:
         with desk.sets.hold([" ".join(sorted(spec.domains))]):  # the limits count them together
             obtained = _Work(desk, seen, wanted, attempt, now).obtain()
-    except Error as error:
+    except Exception as exception:  # noqa: BLE001 - what nobody foresaw is a failure as well
+        error = as_error(exception)
         event = Event(world.clock.now(), "obtain-failed", spec.name, None, error.what)
         _conclude(world, spec, attempt, error, event)
-        raise
+        raise error from None
     leaf = obtained.stored.certificate
     text = f"valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC, by {leaf.issuer}"
     version = f"version {obtained.stored.version}, {text}"
@@ -112,18 +116,20 @@ def rehearse(desk: Desk, spec: CertificateSpec, now: datetime) -> Pair:
     Authorizations that the directory would reuse prove nothing: they are given up, and ordered
     again. Raises Error, also where TXT records had to be left.
     """
-    issuer = desk.world.staging_issuer()
+    issuer = desk.world.staging_issuer(spec.directory_url)
     if issuer is None:
         raise UsageError(
             "there is no staging directory to rehearse at",
             "set `acme.staging_directory` in the configuration",
         )
     draft = _new_draft(spec, issuer.directory_url, now)
-    order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
-    if order.reused:
-        issuer.deactivate(order)
+    names = [domain.removeprefix("*.") for domain in draft.domains]
+    with desk.rehearsals.hold(names):  # nobody gives up what another one is about to use
         order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
-    chains, litter = _complete(desk, issuer, draft, order)
+        if order.reused:
+            issuer.deactivate(order)
+            order = issuer.open(draft.domains, issuer.place(draft.domains, draft.profile))
+        chains, litter = _complete(desk, issuer, draft, order)
     pair = _checked(draft, chains, now)
     if litter is not None:
         raise litter
@@ -139,9 +145,7 @@ class _Work:
         self._desk = desk
         self._world = desk.world
         self._seen = seen
-        directory = wanted.directory_url
-        profile = desk.world.policy.fallback_profiles.get(directory, seen.spec.profile)
-        self._spec = replace(seen.spec, directory_url=directory, profile=profile)
+        self._spec = self._as_from(wanted.directory_url)
         self._wanted = wanted
         self._attempt = attempt
         self._now = now
@@ -150,9 +154,8 @@ class _Work:
         world, name = self._world, self._spec.name
         if world.certificates.free_bytes() < ROOM_NEEDED:
             raise StoreError("the state directory's file system is full", "free some space on it")
-        issuer = world.issuer(self._wanted.directory_url)
         begun = world.certificates.load_draft(name)
-        draft, order = self._open(issuer)
+        issuer, draft, order = self._open(begun)
         chains, litter = _complete(self._desk, issuer, draft, order)
         world.reporter.phase(name, "storing")
         now = world.clock.now()
@@ -173,21 +176,23 @@ class _Work:
                 world.certificates.discard_draft(name)
             raise
 
-    def _open(self, issuer: Issuer) -> tuple[Draft, Order]:
-        """The order to go on with, and its draft, which is on disk and names it."""
+    def _as_from(self, directory_url: str) -> CertificateSpec:
+        """What is wanted, as that CA names it."""
+        spec = self._seen.spec
+        profile = self._world.policy.fallback_profiles.get(directory_url, spec.profile)
+        return replace(spec, directory_url=directory_url, profile=profile)
+
+    def _open(self, begun: Draft | None) -> tuple[Issuer, Draft, Order]:
+        """The order to go on with, where it is, and its draft, which is on disk and names it."""
         world, spec = self._world, self._spec
         world.reporter.phase(spec.name, "ordering")
-        draft = world.certificates.load_draft(spec.name)
-        if draft is not None and not _fits(draft, spec, issuer.directory_url):
-            draft = None
-        if draft is not None and draft.order_url:
-            try:
-                return draft, issuer.open(draft.domains, draft.order_url)
-            except IssuerError as error:
-                if error.problem != ORDER_GONE:
-                    raise
-                world.reporter.event(Level.INFO, spec.name, f"a new order is needed: {error.what}")
-                draft = None
+        draft = None
+        if begun is not None and begun.order_url:
+            if (picked_up := self._pick_up(begun)) is not None:
+                return picked_up
+        elif begun is not None and _fits(begun, spec):
+            draft = begun
+        issuer = world.issuer(spec.directory_url)
         self._desk.check_limits(issuer, spec.domains, is_new_order=True)
         if self._wanted.is_proving:
             self._prove(issuer)
@@ -199,7 +204,33 @@ class _Work:
         order_url = issuer.place(draft.domains, draft.profile, replaces)
         draft = replace(draft, order_url=order_url, account_url=account_url)
         world.certificates.save_draft(draft)
-        return draft, issuer.open(draft.domains, draft.order_url)
+        return issuer, draft, issuer.open(draft.domains, draft.order_url)
+
+    def _pick_up(self, begun: Draft) -> tuple[Issuer, Draft, Order] | None:
+        """The order under way, if it still serves; None where a new one is needed.
+
+        One at another of the configured CAs is gone on with where it may have been issued already.
+        """
+        world, directory = self._world, begun.directory_url
+        is_here = directory == self._spec.directory_url
+        known = (self._seen.spec.directory_url, *self._seen.spec.fallback_urls)
+        if directory not in known or not _fits(begun, self._as_from(directory)):
+            return None
+        issuer = world.issuer(directory)
+        try:
+            order = issuer.open(begun.domains, begun.order_url)
+        except IssuerError as error:
+            if error.problem == ORDER_GONE:
+                world.reporter.event(Level.INFO, begun.name, f"a new order is needed: {error.what}")
+                return None
+            if is_here:
+                raise
+            return None  # that it does not answer is why another CA is asked
+        if not is_here:
+            if order.status is OrderStatus.PENDING:
+                return None
+            world.attempts.move_attempt(self._attempt, directory)
+        return issuer, begun, order
 
     def _replaces(self, issuer: Issuer, account_url: str) -> str | None:
         """Which certificate the order replaces, where the CA has suggested just that.
@@ -222,7 +253,7 @@ class _Work:
         Raises what would fail here as well; what only the staging directory lacks is told.
         """
         world, spec = self._world, self._spec
-        staging = world.staging_issuer()
+        staging = world.staging_issuer(issuer.directory_url)
         if staging is None:
             return
         world.reporter.phase(spec.name, "rehearsing at the staging directory")
@@ -301,16 +332,25 @@ def _answer(desk: Desk, issuer: Issuer, order: Order) -> Order:
     return validated
 
 
-def sweep(world: Neighbours) -> int:
-    """Removes what earlier passes may have left, and returns how many records that were.
+def sweep(world: Neighbours) -> tuple[int, Error | None]:
+    """Removes what earlier passes may have left: how many records that were, and why not all.
 
-    The caller holds the lock on orders, so none of them belongs to an order that is under way.
+    One zone that cannot be cleaned up keeps no other from it. The caller holds the lock on orders,
+    so none of the records belongs to an order that is under way. Raises StoreError.
     """
-    leftovers = world.journal.leftovers()
-    if leftovers:
-        world.zone().remove(leftovers)
-        world.journal.removed(leftovers)
-    return len(leftovers)
+    by_zone: dict[str, list[TxtRecord]] = {}
+    for record in world.journal.leftovers():
+        by_zone.setdefault(record.place.zone_id, []).append(record)
+    swept, failure = 0, None
+    for records in by_zone.values():
+        try:
+            world.zone().remove(records)
+        except ZoneError as error:
+            failure = failure or error
+        else:
+            world.journal.removed(records)
+            swept += len(records)
+    return swept, failure
 
 
 def _remove(world: Neighbours, name: str, records: Sequence[TxtRecord]) -> Error | None:
@@ -351,12 +391,12 @@ def _new_draft(spec: CertificateSpec, directory_url: str, now: datetime) -> Draf
     )
 
 
-def _fits(draft: Draft, spec: CertificateSpec, directory_url: str) -> bool:
+def _fits(draft: Draft, spec: CertificateSpec) -> bool:
     return (set(draft.domains), draft.key_type, draft.profile, draft.directory_url) == (
         set(spec.domains),
         spec.key_type,
         spec.profile,
-        directory_url,
+        spec.directory_url,
     )
 
 

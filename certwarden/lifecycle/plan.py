@@ -9,6 +9,13 @@ from datetime import datetime, timedelta
 
 from certwarden.lifecycle.renewal import renewal
 from certwarden.lifecycle.retry import capped, deploy_try, next_try
+from certwarden.lifecycle.setbacks import (
+    TOKEN,
+    TOKEN_REST,
+    held_until,
+    revocation_key,
+    setback_of,
+)
 from certwarden.model import (
     Call,
     Certificate,
@@ -20,6 +27,7 @@ from certwarden.model import (
     ObservedTarget,
     Policy,
     Served,
+    Setback,
     Step,
     StepKind,
     Stored,
@@ -31,6 +39,7 @@ from certwarden.model import (
 
 LAST_TENTH = 10  # of a lifetime: no maintenance window holds a certificate back any more
 TOKEN_INTERVAL = timedelta(days=1)
+ASKED_TOGETHER = timedelta(hours=1)  # so much later a CA may be asked, for one pass instead of many
 REST = timedelta(minutes=10)  # after a pass that left undone what was due, and could not say why
 
 
@@ -83,31 +92,37 @@ def next_calls(
     token_check: TokenCheck | None,
     token_setup: str,
     now: datetime,
+    *,
+    setbacks: Sequence[Setback] = (),
 ) -> tuple[Call, ...]:
     """When a pass is wanted again after this one, one call for each job, soonest first.
 
     `steps` is the agenda after the pass; what is still due in it could not be done or had to wait,
     and is not tried again without a rest.
     """
-    calls = []
-    if steps:
-        lifetimes = {
-            seen.spec.name: seen.stored.certificate.lifetime
-            for seen in observed
-            if seen.stored is not None
-        }
-        rested = [
-            (_rested(step.at, now, lifetimes.get(step.certificate or "")), step) for step in steps
-        ]
-        at, soonest = min(rested, key=lambda each: each[0])
-        subject = soonest.certificate or "clean-up"
-        calls.append(Call(Job.RECONCILE, at, f"{subject}: {soonest.reason}"))
-    asks = [(asked, seen.spec.name) for seen in observed if (asked := ask_at(seen, now))]
+    lifetimes = {
+        seen.spec.name: seen.stored.certificate.lifetime
+        for seen in observed
+        if seen.stored is not None
+    }
+    calls = [
+        Call(
+            Job.RECONCILE,
+            _rested(step.at, now, lifetimes.get(step.certificate or "")),
+            f"{step.certificate or 'clean-up'}: {step.reason}",
+        )
+        for step in steps
+    ]
+    calls += _revocation_calls(steps, observed, setbacks, now)
+    calls = sorted(calls, key=lambda call: call.at)[:1]
+    asks = [(asked, seen) for seen in observed if (asked := ask_at(seen, now))]
     if asks:
-        at, name = min(asks)
+        at, name = _when_to_ask(asks, calls[0].at if calls else None)
         calls.append(Call(Job.RENEWAL_INFO, at, f"{name}: the CA is asked when to renew"))
-    at = _rested(token_check_at(token_check, token_setup, now), now, None)
-    calls.append(Call(Job.TOKEN, at, "the API token is looked at"))
+    at = token_check_at(token_check, token_setup, now, setback_of(setbacks, TOKEN))
+    calls.append(
+        Call(Job.TOKEN, at if at > now else now + TOKEN_REST, "the API token is looked at")
+    )
     return tuple(sorted(calls, key=lambda call: call.at))
 
 
@@ -121,11 +136,16 @@ def ask_at(seen: Observed, now: datetime) -> datetime | None:
     return info.ask_again_at
 
 
-def token_check_at(check: TokenCheck | None, setup: str, now: datetime) -> datetime:
-    """When the API token is to be looked at: daily, and when it is another one."""
+def token_check_at(
+    check: TokenCheck | None, setup: str, now: datetime, setback: Setback | None = None
+) -> datetime:
+    """When the API token is to be looked at: daily, and when it is another one.
+
+    `setback` is a look that nobody answered: the next one rests.
+    """
     if check is None or check.setup != setup or check.at > now:
-        return now
-    return check.at + TOKEN_INTERVAL
+        return held_until(setback, setup, now)
+    return max(check.at + TOKEN_INTERVAL, held_until(setback, setup, now))
 
 
 def restart_at(policy: Policy, now: datetime) -> datetime:
@@ -141,12 +161,9 @@ def restart_at(policy: Policy, now: datetime) -> datetime:
         is_open = moment >= window.start or moment < window.end
     if is_open:
         return now
-    opens = local.replace(
-        hour=window.start.hour, minute=window.start.minute, second=0, microsecond=0, fold=0
-    )
-    if opens <= local:
-        opens += timedelta(days=1)
-    return opens.astimezone(now.tzinfo)
+    day = local.date() if moment < window.start else local.date() + timedelta(days=1)
+    opens = datetime.combine(day, window.start, tzinfo=policy.zone)
+    return opens.astimezone(now.tzinfo)  # without a zone it is the machine's, as of that day
 
 
 def deploy_reason(stored: Stored, target: ObservedTarget, now: datetime) -> str | None:
@@ -193,6 +210,40 @@ def _unserved_reason(target: ObservedTarget, wanted: str, now: datetime) -> str 
     return reason
 
 
+def _revocation_calls(
+    steps: Sequence[Step], observed: Sequence[Observed], setbacks: Sequence[Setback], now: datetime
+) -> Iterator[Call]:
+    """For leaves that are still to be revoked although their replacement is in use."""
+    waiting = {step.certificate for step in steps if step.kind is StepKind.DEPLOY}
+    for seen in observed:
+        if seen.stored is None or seen.spec.name in waiting:
+            continue
+        for pending in seen.revocations:
+            if pending.fingerprint != seen.stored.certificate.fingerprint:
+                setback = setback_of(setbacks, revocation_key(pending))
+                at = _rested(held_until(setback, pending.reason, now), now, None)
+                why = f"{seen.spec.name}: the replaced certificate is to be revoked"
+                yield Call(Job.RECONCILE, at, why)
+
+
+def _when_to_ask(
+    asks: Sequence[tuple[datetime, Observed]], next_pass: datetime | None
+) -> tuple[datetime, str]:
+    """The instant for all that are to be asked soon after the first, and the last one's name.
+
+    None is asked late by more than a twentieth of its certificate's lifetime. The next pass asks
+    by the way, so that nothing is gained by waiting beyond it.
+    """
+    latest = min(
+        at + capped(ASKED_TOGETHER, seen.stored.certificate.lifetime if seen.stored else None)
+        for at, seen in asks
+    )
+    if next_pass is not None:
+        latest = min(latest, next_pass)
+    first = min(at for at, _ in asks)
+    return max((at, seen.spec.name) for at, seen in asks if at <= max(first, latest))
+
+
 def _rested(at: datetime, now: datetime, lifetime: timedelta | None) -> datetime:
     return at if at > now else now + capped(REST, lifetime)
 
@@ -208,8 +259,7 @@ def _certificate_steps(
     yield obtain
     if obtain.at <= now:
         for target in seen.targets:
-            can_wait = not is_named and _can_wait_for_window(seen, target, now)
-            at = restart_at(policy, now) if can_wait else now
+            at = now if is_named else _when_restart_suits(seen, target, now, policy)
             reason = "the new certificate is to be put to use"
             yield Step(StepKind.DEPLOY, name, target.spec.name, reason, at)
     else:
@@ -252,26 +302,36 @@ def _deploy_at(
     """When back-off and the maintenance window let a deploy happen, and what it waits for."""
     at, delay = deploy_try(target, leaf.lifetime, leaf.fingerprint, now), ""
     if at > now:
-        delay = f"; deploy {len(target.failures)} failed: {target.failures[0].what}"
-    if _can_wait_for_window(seen, target, now):
-        opens = restart_at(policy, at)
-        if opens > at:
-            at, delay = opens, f"{delay}; the restart waits for the maintenance window"
+        last = target.repeats[0]
+        how = f"failed: {last.what}" if last.outcome is DeployOutcome.FAILED else "was undone"
+        delay = f"; deploy {len(target.repeats)} {how}"
+    opens = _when_restart_suits(seen, target, at, policy)
+    if opens > at:
+        at, delay = opens, f"{delay}; the restart waits for the maintenance window"
     return at, delay
 
 
-def _can_wait_for_window(seen: Observed, target: ObservedTarget, now: datetime) -> bool:
-    """Whether the target needs a restart which can wait: it has a valid certificate meanwhile."""
+def _when_restart_suits(
+    seen: Observed, target: ObservedTarget, now: datetime, policy: Policy
+) -> datetime:
+    """From when on the target's program may be restarted for a new certificate.
+
+    In the maintenance window, or when what is in use there comes to its last tenth; at once where
+    nothing has to be restarted, or nothing valid is in use meanwhile.
+    """
     reload = target.spec.reload
     is_restart = isinstance(reload, CommandReload) or (
         isinstance(reload, UnitReload) and reload.verb is UnitVerb.RESTART
     )
     installed = target.installed
     if not is_restart or seen.revocations or installed is None or installed.is_placeholder:
-        return False
+        return now
     current = installed.certificate
     if isinstance(target.seen, Served):
         current = target.seen.certificate
     elif target.seen is not None:
-        return False  # nothing is served there at all: waiting would help nobody
-    return current.is_valid_at(now) and current.not_after - now > current.lifetime / LAST_TENTH
+        return now  # nothing is served there at all: waiting would help nobody
+    if not current.is_valid_at(now):
+        return now
+    last_tenth = current.not_after - current.lifetime / LAST_TENTH
+    return min(restart_at(policy, now), max(now, last_tenth))

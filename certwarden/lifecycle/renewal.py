@@ -18,7 +18,7 @@ from certwarden.model import (
 
 SHORT_LIFETIME = timedelta(days=10)
 LAST_RESORT = 20  # below the twentieth part of the lifetime no suggestion counts any more
-LONGEST_REST = timedelta(hours=6)  # between two renewals that only the CA wanted
+LONGEST_REST = timedelta(hours=6)  # after an issuance; a twentieth of the lifetime, if that is less
 
 
 def renewal(seen: Observed, now: datetime) -> Renewal:
@@ -37,7 +37,7 @@ def renewal(seen: Observed, now: datetime) -> Renewal:
         if revocation.fingerprint == stored.certificate.fingerprint:
             verb = "has been" if revocation.is_revoked else "is to be"
             return Renewal(now, RenewalReason.LIFETIME, f"it {verb} revoked, so it is replaced")
-    due = _by_lifetime(stored.certificate)
+    due = _by_lifetime(stored)
     if seen.info is not None and seen.info.window is not None:
         due = _by_suggestion(stored, seen.info.window)
     if seen.failures and due.at <= now:
@@ -73,19 +73,21 @@ def in_words(duration: timedelta) -> str:
     return f"{round(duration.total_seconds())} seconds"
 
 
-def _by_lifetime(leaf: Certificate) -> Renewal:
+def _by_lifetime(stored: Stored) -> Renewal:
+    leaf = stored.certificate
     is_short = leaf.lifetime < SHORT_LIFETIME
     remainder, words = (leaf.lifetime / 2, "half") if is_short else (leaf.lifetime / 3, "a third")
     text = f"{words} of its lifetime of {in_words(leaf.lifetime)} is left"
-    return Renewal(leaf.not_after - remainder, RenewalReason.LIFETIME, text)
+    # A short lifetime may be half over at issuance, for CAs date back by up to an hour.
+    at = min(max(leaf.not_after - remainder, _rested(stored)), _last_resort(leaf))
+    return Renewal(at, RenewalReason.LIFETIME, text)
 
 
 def _by_suggestion(stored: Stored, window: RenewalWindow) -> Renewal:
     leaf = stored.certificate
     last_resort = _last_resort(leaf)
     # A CA whose suggestions always lie in the past must not keep us renewing in every pass.
-    rested = stored.obtained_at + min(LONGEST_REST, leaf.lifetime / LAST_RESORT)
-    at = max(suggested_instant(leaf, window), rested)
+    at = max(suggested_instant(leaf, window), _rested(stored))
     if at >= last_resort:
         text = "a twentieth of its lifetime is left, which overrules the CA's suggestion"
         return Renewal(last_resort, RenewalReason.LIFETIME, text)
@@ -97,6 +99,10 @@ def _by_suggestion(stored: Stored, window: RenewalWindow) -> Renewal:
 
 def _last_resort(leaf: Certificate) -> datetime:
     return leaf.not_after - leaf.lifetime / LAST_RESORT
+
+
+def _rested(stored: Stored) -> datetime:
+    return stored.obtained_at + min(LONGEST_REST, stored.certificate.lifetime / LAST_RESORT)
 
 
 def _change(seen: Observed, stored: Stored) -> str | None:

@@ -115,14 +115,13 @@ def limits_allow_at(
     A name and its wildcard are two authorizations, which the CA counts for the same name.
     """
     at, text = now, ""
-    for name, weight in Counter(each.removeprefix("*.") for each in names).items():
+    for name, times in Counter(each.removeprefix("*.") for each in names).items():
         recent = _within(spent.failed_authorizations.get(name, ()), now, _HOUR)
-        allowed = FAILED_AUTHORIZATIONS_AN_HOUR // weight
-        if len(recent) >= allowed:
-            free = recent[allowed - 1] + _HOUR
+        allowed = FAILED_AUTHORIZATIONS_AN_HOUR - times
+        if len(recent) > allowed:
+            free = recent[allowed] + _HOUR
             if free > at:
-                count = len(recent) * weight
-                at, text = free, f"{count} authorizations of {name} failed within an hour"
+                at, text = free, f"{len(recent)} authorizations of {name} failed within an hour"
     recent = _within(spent.issuances, now, _WEEK)
     if is_new_order and len(recent) >= ISSUANCES_A_WEEK:
         free = recent[ISSUANCES_A_WEEK - 1] + _WEEK
@@ -134,12 +133,16 @@ def limits_allow_at(
 def deploy_try(
     target: ObservedTarget, lifetime: timedelta, fingerprint: str, now: datetime
 ) -> datetime:
-    """Not before when the certificate may be deployed again there, which may be now."""
-    failures = target.failures
-    if not failures or failures[0].fingerprint != fingerprint:
+    """Not before when the certificate may be deployed again there, which may be now.
+
+    Deploys that succeeded count as well: one that has to be made again and again is undone by
+    somebody, and restarting the program each time would help nobody.
+    """
+    repeats = target.repeats
+    if not repeats or repeats[0].fingerprint != fingerprint:
         return now
-    seed = f"{target.spec.name} {failures[-1].id}"
-    return _after(failures[0], back_off(len(failures), lifetime, seed), now)
+    seed = f"{target.spec.name} {repeats[-1].id}"
+    return _after(repeats[0], back_off(len(repeats), lifetime, seed), now)
 
 
 def last_failure(seen: Observed) -> Attempt | None:
@@ -155,21 +158,23 @@ def counted(failures: Sequence[Attempt]) -> tuple[Attempt, ...]:
     return tuple(each for each in failures if each.id not in forgiven)
 
 
+def look_in_vain(seen: Observed, now: datetime) -> datetime:
+    """What to write down as the instant of a look that told nothing: the next is due in an hour."""
+    return now - LOOK_INTERVAL * _jitter(_seed(seen)) + _HOUR
+
+
 def _try_at(
     seen: Observed, directory: str, policy: Policy, now: datetime, *, is_named: bool
 ) -> Try:
     """The try at one directory; whatever failed at its staging directory counts as its own."""
-    is_first = directory == seen.spec.directory_url
+    staging = policy.staging_urls.get(directory)
     failures = [
         each
         for each in counted(seen.failures)
-        if each.directory_url == directory
-        or (is_first and each.directory_url == policy.staging_url)
+        if each.directory_url in (directory, staging)
         or each.cause is Cause.TOKEN  # the DNS provider's, so it is the same everywhere
     ]
-    is_proving = (
-        is_first and policy.staging_url is not None and len(failures) >= FAILURES_BEFORE_PROOF
-    )
+    is_proving = staging is not None and len(failures) >= FAILURES_BEFORE_PROOF
     holds = list(_holds(seen, directory, policy, failures, now))
     look_at = None
     if failures and not is_named:
@@ -209,12 +214,10 @@ def _holds(
 
 def _is_fallback_called_for(seen: Observed, policy: Policy, now: datetime) -> bool:
     """Whether the first CA has failed for a day and less than a tenth of the lifetime is left."""
-    first = (seen.spec.directory_url, policy.staging_url)
+    first = (seen.spec.directory_url, policy.staging_urls.get(seen.spec.directory_url))
     failures = [each for each in counted(seen.failures) if each.directory_url in first]
     # What lies ahead of now was written down under a wrong clock, and says nothing.
     since = min((each.begun_at for each in failures if each.begun_at <= now), default=now)
-    if not seen.spec.fallback_urls:
-        return False
     has_long_failed = now - since >= FALLBACK_AFTER
     if seen.stored is None:
         return has_long_failed

@@ -172,8 +172,12 @@ def _public_bytes(certificate: x509.Certificate) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+@lru_cache(maxsize=MAX_PAIRS_REMEMBERED)
 def _describe(certificate: x509.Certificate) -> Certificate:
-    """What we say about a certificate; its parts are parsed only now, so they may fail only now."""
+    """What we say about a certificate; its parts are parsed only now, so they may fail only now.
+
+    Said once: the same is met in the store, at each target, and as what is served there.
+    """
     try:
         return Certificate(
             names=tuple(clean(name) for name in _names(certificate)),

@@ -54,7 +54,7 @@ class Ledger:
         self._database = Database(path, MIGRATIONS, create=not read_only, reporter=reporter)
         self.limits = SpendingBook(self._database)
         self.suggestions = SuggestionBook(self._database)
-        self.watch = WatchBook(self._database)
+        self.watch = WatchBook(self._database, path.parent)
 
     def close(self) -> None:
         """Lets go of the database; the next call opens it again."""
@@ -313,17 +313,18 @@ class Ledger:
             ).fetchone()
             return _deploy(row) if row else None
 
-    def deploy_failures(self, target: str) -> tuple[DeployRecord, ...]:
-        """Failed deploys of the last fingerprint, newest first, back to one that went well.
+    def repeated_deploys(self, target: str) -> tuple[DeployRecord, ...]:
+        """Deploys of the last fingerprint that failed or succeeded, newest first, in a row.
 
         One that was cut short, or at which nobody answered, neither counts nor ends the row.
         """
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT * FROM deploys WHERE target = :target AND outcome = :failed AND id > ("
-                "SELECT coalesce(max(each.id), 0) FROM deploys AS each WHERE target = :target AND ("
-                "outcome IN (:in_use, :installed) OR fingerprint <> (SELECT fingerprint FROM"
-                " deploys WHERE target = :target ORDER BY id DESC LIMIT 1))) ORDER BY id DESC",
+                "SELECT * FROM deploys WHERE target = :target"
+                " AND outcome IN (:failed, :in_use, :installed) AND id > ("
+                "SELECT coalesce(max(each.id), 0) FROM deploys AS each WHERE target = :target AND"
+                " fingerprint <> (SELECT fingerprint FROM"
+                " deploys WHERE target = :target ORDER BY id DESC LIMIT 1)) ORDER BY id DESC",
                 {
                     "target": target,
                     "failed": DeployOutcome.FAILED,

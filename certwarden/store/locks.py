@@ -3,7 +3,8 @@
 They are files: STATE/locks/orders, STATE/locks/target-NAME.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,8 @@ PATIENCE = timedelta(seconds=60)
 class FileLocks:
     """The port `Locks` on files. `purpose` is what others are told that we do: "renew home".
 
-    Raises Busy after `patience`, and StoreError where a lock's file cannot be made.
+    Raises Busy after `patience`, and StoreError where a lock's file cannot be made. Whoever waits
+    does so by `sleep`; what that raises ends the wait.
     """
 
     def __init__(
@@ -27,29 +29,41 @@ class FileLocks:
         reporter: Reporter,
         purpose: str,
         patience: timedelta = PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - wiring has the Clock's
     ) -> None:
         self._state = state_directory
         self._reporter = reporter
         self._purpose = purpose
         self._patience = patience
+        self._sleep = sleep
 
     def orders(self) -> AbstractContextManager[None]:
         """Placing orders, and whatever is written down on the way."""
-        return self._hold("orders")
+        return self._hold("orders", self._patience)
+
+    def try_orders(self) -> AbstractContextManager[None]:
+        """The same without waiting: Busy at once where it is held."""
+        return self._hold("orders", timedelta())
 
     def target(self, name: str) -> AbstractContextManager[None]:
         """What is done to a target's files and its program."""
-        return self._hold(f"target-{name}")
+        return self._hold(f"target-{name}", self._patience)
+
+    def try_target(self, name: str) -> AbstractContextManager[None]:
+        """The same without waiting: Busy at once where it is held."""
+        return self._hold(f"target-{name}", timedelta())
 
     @contextmanager
-    def _hold(self, name: str) -> Iterator[None]:
+    def _hold(self, name: str, longest: timedelta) -> Iterator[None]:
+        patience = longest.total_seconds()
+
         def tell(holder: str) -> None:
-            text = f"waiting up to {self._patience.total_seconds():.0f} s for {holder}"
+            text = f"waiting up to {patience:.0f} s for {holder}"
             self._reporter.event(Level.INFO, name, text)
 
         with ExitStack() as stack:
             with explained(f"the lock {name} cannot be taken"):
                 path = private_directory(self._state, "locks") / name
-                patience = self._patience.total_seconds()
-                stack.enter_context(files.lock(path, self._purpose, patience, tell))
+                lock = files.lock(path, self._purpose, patience, tell, self._sleep)
+                stack.enter_context(lock)
             yield

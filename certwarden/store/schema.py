@@ -90,6 +90,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             directory_url TEXT NOT NULL,
             order_url TEXT NOT NULL,
             name TEXT NOT NULL,
+            times INTEGER NOT NULL,
             at TEXT NOT NULL,
             UNIQUE (order_url, name)
         )
@@ -139,6 +140,22 @@ MIGRATIONS: tuple[Migration, ...] = (
             since TEXT NOT NULL,
             told_at TEXT NOT NULL,
             text TEXT NOT NULL
+        )
+        """,
+    ),
+    (
+        """
+        CREATE TABLE setbacks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            key TEXT NOT NULL UNIQUE,
+            setup TEXT NOT NULL,
+            since TEXT NOT NULL,
+            at TEXT NOT NULL,
+            again_at TEXT NOT NULL,
+            failures INTEGER NOT NULL,
+            what TEXT NOT NULL,
+            hint TEXT NOT NULL,
+            is_permanent INTEGER NOT NULL
         )
         """,
     ),

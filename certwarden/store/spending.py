@@ -6,6 +6,7 @@ period: what is still allowed is for `lifecycle` to say.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -32,17 +33,18 @@ class SpendingBook:
     ) -> None:
         """Counts the names as failed, before their challenges are answered.
 
-        Within an order an identifier counts once, at the instant written last.
+        Each counts as often as it is named: a name and its wildcard are two authorizations of one
+        identifier. An order counts once, at the instant written last.
         """
         if not names:
             return
         with self._database.transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO authorizations (directory_url, order_url, name, at)"
-                " VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO authorizations"
+                " (directory_url, order_url, name, times, at) VALUES (?, ?, ?, ?, ?)",
                 [
-                    (directory_url, order_url, each, instant_text(at))
-                    for each in _identifiers(names)
+                    (directory_url, order_url, each, times, instant_text(at))
+                    for each, times in Counter(map(_identifier, names)).items()
                 ],
             )
             connection.execute(
@@ -88,11 +90,12 @@ class SpendingBook:
         failed: dict[str, list[datetime]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(
-                "SELECT name, at FROM authorizations WHERE directory_url = ?"
+                "SELECT name, times, at FROM authorizations WHERE directory_url = ?"
                 " AND name IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
                 (directory_url, json.dumps(_identifiers(domains))),
             ):
-                failed.setdefault(row["name"], []).append(datetime.fromisoformat(row["at"]))
+                instants = [datetime.fromisoformat(row["at"])] * row["times"]
+                failed.setdefault(row["name"], []).extend(instants)
             issuances = connection.execute(
                 "SELECT at FROM issuances WHERE directory_url = ? AND domains = ? ORDER BY id DESC",
                 (directory_url, _set_of(domains)),
@@ -104,7 +107,11 @@ class SpendingBook:
 
 
 def _identifiers(names: Sequence[str]) -> list[str]:
-    return sorted({name.lower().removeprefix("*.") for name in names})
+    return sorted({_identifier(name) for name in names})
+
+
+def _identifier(name: str) -> str:
+    return name.lower().removeprefix("*.")
 
 
 def _set_of(domains: Sequence[str]) -> str:

@@ -1,18 +1,27 @@
-"""What outlives a run of what was seen: renewal suggestions, clock, API token, and what was told.
+"""What outlives a run of what was seen: renewal suggestions, clock, API token, setbacks, and what
+was told.
 
 The ports Suggestions and Watch on the ledger's database. Decides nothing: neither when to ask
 again, nor whether the clock is right, nor what is worth telling.
 """
 
+import os
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from certwarden.model import RenewalInfo, RenewalWindow, TokenCheck, Told
+from certwarden.errors import StoreError
+from certwarden.model import RenewalInfo, RenewalWindow, Setback, TokenCheck, Told
 from certwarden.store.database import Database
 from certwarden.store.schema import instant_text, optional_instant
+from certwarden.store.state import explained, private_directory
 
 SUGGESTIONS_KEPT = 1000
 MATTERS_KEPT = 1000
+SETBACKS_KEPT = 1000
+
+_MARK = "message"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SuggestionBook:
@@ -53,13 +62,14 @@ class SuggestionBook:
 
 
 class WatchBook:
-    """The clock's floor, the API token's health, and what a person was told.
+    """The clock's floor, the API token's health, setbacks, and what a person was told.
 
-    All methods raise StoreError.
+    The mark is a file without content, STATE/locks/message. All methods raise StoreError.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, state_directory: Path) -> None:
         self._database = database
+        self._state = state_directory
 
     def floor(self) -> datetime | None:
         """The last instant that was certainly not in the future; None before the first."""
@@ -129,6 +139,62 @@ class WatchBook:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM told WHERE key = ?", (key,))
 
+    def marked_at(self) -> datetime | None:
+        """When the mark was set last: the file's time; None where there is none."""
+        with explained("the mark of the last message cannot be read"):
+            try:
+                seconds = int((self._state / "locks" / _MARK).stat().st_mtime)
+            except FileNotFoundError:
+                return None
+        return _EPOCH + timedelta(seconds=seconds)
+
+    def mark(self, at: datetime) -> None:
+        """Sets the mark; a full disk usually has room for a file's name and time all the same."""
+        seconds = (at - _EPOCH) // timedelta(seconds=1)
+        with explained("the mark of the last message cannot be set"):
+            path = private_directory(self._state, "locks") / _MARK
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(path, flags, 0o600))
+            try:
+                os.utime(path, (seconds, seconds))
+            except OverflowError as error:  # beyond 2038 on a system that counts by 32 bits
+                raise StoreError("the mark of the last message cannot be set so late") from error
+
+    def setbacks(self) -> tuple[Setback, ...]:
+        """What failed last and is tried again later, in the order of the last failures."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM setbacks ORDER BY id")
+            return tuple(_setback(row) for row in rows)
+
+    def save_setback(self, setback: Setback) -> None:
+        """Saves it in place of the one before; of too many, those saved last are kept."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO setbacks (key, setup, since, at, again_at, failures, what,"
+                " hint, is_permanent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    setback.key,
+                    setback.setup,
+                    instant_text(setback.since),
+                    instant_text(setback.at),
+                    instant_text(setback.again_at),
+                    setback.failures,
+                    setback.what,
+                    setback.hint,
+                    setback.is_permanent,
+                ),
+            )
+            connection.execute(
+                "DELETE FROM setbacks WHERE id <= ("
+                "SELECT id FROM setbacks ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (SETBACKS_KEPT,),
+            )
+
+    def clear_setback(self, key: str) -> None:
+        """It failed no more, or is of no interest any more."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM setbacks WHERE key = ?", (key,))
+
 
 def _renewal_info(row: sqlite3.Row) -> RenewalInfo:
     start, end = optional_instant(row["window_start"]), optional_instant(row["window_end"])
@@ -147,6 +213,20 @@ def _token_check(row: sqlite3.Row) -> TokenCheck:
         expires_at=optional_instant(row["expires_at"]),
         what=row["what"],
         hint=row["hint"],
+    )
+
+
+def _setback(row: sqlite3.Row) -> Setback:
+    return Setback(
+        key=row["key"],
+        setup=row["setup"],
+        since=datetime.fromisoformat(row["since"]),
+        at=datetime.fromisoformat(row["at"]),
+        again_at=datetime.fromisoformat(row["again_at"]),
+        failures=row["failures"],
+        what=row["what"],
+        hint=row["hint"],
+        is_permanent=bool(row["is_permanent"]),
     )
 
 

@@ -16,12 +16,13 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from certwarden import files
 from certwarden.errors import MaterialError, TargetError, clean
 from certwarden.files import Content
+from certwarden.frozen import frozen
 from certwarden.model import GenerationFile, Pair, Secret, TargetSpec
 from certwarden.pki.certificate import MAX_CHAIN_BYTES, read_pair
 from certwarden.targets import foreign
@@ -37,7 +38,7 @@ _PAIR = [GenerationFile.PRIVKEY, GenerationFile.FULLCHAIN]  # the key comes firs
 Contents = Mapping[GenerationFile, Content]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Fixed:
     """A fixed path, and the file of a generation that belongs there."""
 
@@ -45,7 +46,7 @@ class _Fixed:
     file: GenerationFile
 
 
-@dataclass(frozen=True)
+@frozen
 class _Job:
     """What is to be put at a fixed path; `published`: what our copies there may hold now."""
 

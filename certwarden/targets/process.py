@@ -10,8 +10,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from certwarden.frozen import frozen
 
 _PASSED_ON = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER"}
@@ -20,7 +21,7 @@ _PASSED_ON = frozenset(
 _CHUNK = 64 * 1024
 
 
-@dataclass(frozen=True)
+@frozen
 class Limits:
     """How long a program may take (seconds), how much of its output is kept (bytes), and whether
     what it has started may outlive it.
@@ -31,7 +32,7 @@ class Limits:
     may_leave_children: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Identity:
     """Whom a program runs as, where that is not us."""
 
@@ -39,7 +40,7 @@ class Identity:
     gid: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Finished:
     """How it ended: `status` is its exit status (negative: a signal), None where time ran out."""
 

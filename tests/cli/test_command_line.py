@@ -1,5 +1,6 @@
 """The command line's manners: one sentence, a suggestion, exit 2, and nothing written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -224,6 +225,20 @@ def test_the_parser_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> N
     """Building the command tree reads neither file nor environment."""
     monkeypatch.setattr(os, "environ", {})
     assert parser().prog == "certwarden"
+
+
+def test_a_rehearsal_waits_for_the_clock(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order is an order, at the staging directory too: none under a clock that is wrong."""
+    staging = 'staging_directory = "https://127.0.0.1:1/staging"'
+    config.write_text(CONFIG.replace("[cloudflare]", f"{staging}\n[cloudflare]"))
+    monkeypatch.setattr("certwarden.clock.SystemTimeSources.synchronised", lambda _: False)
+    assert main(["--config", str(config), "renew", "--dry-run", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert "not synchronised" in err
+    assert "not synchronised" in json.loads(out)["certificates"][0]["error"]["what"]
+    assert not (config.parent / "state" / "accounts").exists()
 
 
 def test_a_mistake_of_ours_is_a_sentence_without_its_text(

@@ -16,6 +16,7 @@ from certwarden.model import (
     DeployOutcome,
     PendingRevocation,
     RevocationReason,
+    Setback,
     Spent,
     TokenCheck,
     Told,
@@ -351,10 +352,10 @@ class TestLimits:
         assert limits.spent(DIRECTORY, ["garden.example.org"]) == Spent()
 
     def test_a_wildcard_is_its_name(self, limits: Limits) -> None:
-        """A name and its wildcard are one identifier, in whatever case they are written."""
+        """A name and its wildcard are one identifier, whatever their case, tried twice."""
         limits.authorizing(DIRECTORY, ORDER, ["*.Example.org", "example.org"], NOW)
         assert limits.spent(DIRECTORY, ["*.example.ORG"]).failed_authorizations == {
-            "example.org": (NOW,)
+            "example.org": (NOW, NOW)
         }
         limits.authorized(ORDER, ["example.org"])
         assert limits.spent(DIRECTORY, ["example.org"]).failed_authorizations
@@ -424,6 +425,27 @@ class TestWatch:
         watch.forget("nothing")
         assert watch.told() == (home,)
 
+    def test_mark(self, watch: Watch) -> None:
+        """The mark is what it was set to last, earlier or later, to the second."""
+        assert watch.marked_at() is None
+        for at in (NOW, NOW + timedelta(days=3), NOW - timedelta(seconds=1)):
+            watch.mark(at + timedelta(milliseconds=250))
+            assert watch.marked_at() == at
+
+    def test_setback_until_it_went_well(self, watch: Watch) -> None:
+        """What failed last stands under its key until it is cleared."""
+        assert watch.setbacks() == ()
+        later = NOW + timedelta(minutes=10)
+        token = Setback("token", "a1b2", NOW, NOW, later, 1, "no reply")
+        litter = Setback("clean-up", "c3d4", NOW, NOW, later, 1, "not allowed", "do", True)  # noqa: FBT003  its last field
+        again = replace(token, at=later, again_at=later + timedelta(hours=1), failures=2)
+        for setback in (token, litter, again):
+            watch.save_setback(setback)
+        assert watch.setbacks() == (litter, again)
+        watch.clear_setback("token")
+        watch.clear_setback("nothing")
+        assert watch.setbacks() == (litter,)
+
 
 class TestTxtJournal:
     def test_instance_stays(self, journal: TxtJournal) -> None:
@@ -487,25 +509,23 @@ class TestDeploys:
         assert other is not None
         assert (other.was_active, other.served_before) == (None, None)
 
-    def test_failures_in_a_row(self, deploys: Deploys) -> None:
-        """Failures of the last fingerprint count until a deploy went well; others do not end it."""
-        assert deploys.deploy_failures("node-red") == ()
-        _deploys(deploys, "ab", DeployOutcome.FAILED, DeployOutcome.IN_USE)
-        assert deploys.deploy_failures("node-red") == ()
+    def test_deploys_in_a_row(self, deploys: Deploys) -> None:
+        """Failures and successes of the last fingerprint count; what ended otherwise does not."""
+        assert deploys.repeated_deploys("node-red") == ()
         _deploys(deploys, "ab", DeployOutcome.FAILED)
         first, second = _deploys(deploys, "cd", DeployOutcome.FAILED, DeployOutcome.FAILED)
         deploys.begin_deploy("nginx", "ef", NOW, was_active=None, served_before=None)
-        assert [each.id for each in deploys.deploy_failures("node-red")] == [second, first]
-        assert deploys.deploy_failures("node-red")[0].ended_at == NOW + timedelta(seconds=2)
+        assert [each.id for each in deploys.repeated_deploys("node-red")] == [second, first]
+        assert deploys.repeated_deploys("node-red")[0].ended_at == NOW + timedelta(seconds=2)
         _deploys(deploys, "cd", DeployOutcome.UNREACHABLE, DeployOutcome.BEGUN)
-        assert [each.id for each in deploys.deploy_failures("node-red")] == [second, first]
+        assert [each.id for each in deploys.repeated_deploys("node-red")] == [second, first]
         _deploys(deploys, "cd", DeployOutcome.INSTALLED)
-        assert deploys.deploy_failures("node-red") == ()
-        (third,) = _deploys(deploys, "cd", DeployOutcome.FAILED)
-        assert [each.id for each in deploys.deploy_failures("node-red")] == [third]
+        assert len(deploys.repeated_deploys("node-red")) == 3
+        _deploys(deploys, "cd", DeployOutcome.IN_USE)
+        assert len(deploys.repeated_deploys("node-red")) == 4
         _deploys(deploys, "gh", DeployOutcome.BEGUN)
-        assert deploys.deploy_failures("node-red") == ()
-        assert deploys.deploy_failures("nginx") == ()
+        assert deploys.repeated_deploys("node-red") == ()
+        assert deploys.repeated_deploys("nginx") == ()
 
     def test_inactive_is_not_unknown(self, deploys: Deploys) -> None:
         """A unit that was down is told from one that nobody could ask about."""
@@ -558,6 +578,14 @@ class TestLocks:
             pytest.raises(Busy, match=r"target-nginx is held by process \d+"),
             locks.target("nginx"),
         ):
+            pass
+
+    def test_who_only_tries_does_not_wait(self, locks: Locks) -> None:
+        """What is free is had, what is held is Busy at once."""
+        for _ in range(2):
+            with locks.try_orders(), locks.try_target("node-red"):
+                pass
+        with pytest.raises(Busy, match="target-nginx is held"), locks.try_target("nginx"):
             pass
 
     def test_let_go_after_an_error(self, locks: Locks) -> None:

@@ -66,7 +66,7 @@ class House:
             messenger=self.messenger,
             policy=Policy(
                 limited=frozenset({DIRECTORY}) if limits else frozenset(),
-                staging_url=STAGING if staging else None,
+                staging_urls={DIRECTORY: STAGING} if staging else {},
                 maintenance=window,
             ),
         )

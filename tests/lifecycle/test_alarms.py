@@ -15,6 +15,7 @@ from certwarden.lifecycle.alarms import (
     Findings,
     Matter,
     Outbox,
+    is_bearable,
     matters,
     to_send,
     unit_matter,
@@ -27,8 +28,11 @@ from certwarden.model import (
     NoHandshake,
     Observed,
     ObservedTarget,
+    PendingRevocation,
+    RevocationReason,
     Seen,
     Served,
+    Setback,
     Stored,
     TokenCheck,
     Told,
@@ -196,6 +200,100 @@ def test_an_untrusted_clock_that_nothing_depends_on_is_no_matter() -> None:
     assert matters([_observed()], UNTRUSTED, None, NOW).standing == ()
 
 
+def _setback(key: str, *, failures: int = 1, is_permanent: bool = False) -> Setback:
+    """Something that failed at NOW for the first time."""
+    later = NOW + timedelta(hours=1)
+    return Setback(key, "setup", NOW, NOW, later, failures, "no reply", "wait", is_permanent)
+
+
+def _beside(
+    observed: Observed | None = None, *setbacks: Setback, leftovers: int = 0, now: datetime = NOW
+) -> list[Matter]:
+    """What stands beside certificates and targets that are well."""
+    found = matters(
+        [observed or _observed()], TRUSTED, None, now, setbacks=setbacks, leftovers=leftovers
+    )
+    return list(found.standing)
+
+
+def test_litter_matters_after_a_day() -> None:
+    """Until then it may go by itself; what is gone is no matter any more."""
+    setback = _setback("clean-up")
+    assert _beside(None, setback, leftovers=2, now=NOW + timedelta(hours=23)) == []
+    assert _beside(None, setback, leftovers=0, now=NOW + DAY) == []
+    assert _beside(None, leftovers=2, now=NOW + DAY) == []
+    (matter,) = _beside(None, setback, leftovers=2, now=NOW + DAY)
+    assert matter.what == "2 TXT records of ours cannot be removed: no reply"
+    assert (matter.key, matter.since, matter.todo) == ("litter", NOW, "wait")
+    (matter,) = _beside(None, setback, leftovers=1, now=NOW + DAY)
+    assert matter.what.startswith("1 TXT record of ours")
+
+
+def test_litter_is_not_worth_a_word_beside_the_token() -> None:
+    """The token is why."""
+    check = TokenCheck(NOW, "setup", what="it is revoked")
+    found = matters(
+        [_observed()], TRUSTED, check, NOW + DAY, setbacks=[_setback("clean-up")], leftovers=1
+    )
+    assert [matter.key for matter in found.standing] == ["token"]
+
+
+def test_a_token_that_nobody_has_vouched_for_in_a_day_matters() -> None:
+    """The provider may be down for an hour without anybody's being called."""
+    setback = _setback("token")
+    assert _beside(None, setback, now=NOW + timedelta(hours=23)) == []
+    (matter,) = _beside(None, setback, now=NOW + DAY)
+    assert matter.what == "nobody tells whether the API token is good: no reply"
+    assert (matter.key, matter.since, matter.todo) == ("token", NOW, "wait")
+
+
+def test_a_revocation_that_fails_matters() -> None:
+    """From the second failure on, or at once where trying again is no use."""
+    pending = PendingRevocation("home", 1, "ab" * 32, RevocationReason.KEY_COMPROMISE, NOW)
+    observed, key = _observed(revocations=(pending,)), f"revocation:home:{'ab' * 32}"
+    assert _beside(observed, _setback(key)) == []
+    assert _beside(observed, _setback(f"revocation:home:{'cd' * 32}", failures=2)) == []
+    assert _beside(_observed(), _setback(key, failures=2)) == []
+    for setback in (_setback(key, failures=2), _setback(key, is_permanent=True)):
+        (matter,) = _beside(observed, setback)
+        assert matter.key == key
+        assert matter.what == "a replaced certificate home could not be revoked: no reply"
+        assert (matter.since, matter.todo) == (NOW, "wait")
+    (matter,) = _beside(observed, replace(_setback(key, failures=2), hint=""), now=NOW - DAY)
+    assert (matter.since, matter.todo) == (NOW - DAY, "see `certwarden history home`")
+
+
+def test_records_that_cannot_be_kept_matter() -> None:
+    """A full disk or a failing card is told before anything else comes of it."""
+    trouble = StoreError("the disk is full", "free some space")
+    (matter,) = matters([_observed()], TRUSTED, None, NOW, trouble=trouble).standing
+    assert matter == Matter(
+        "records",
+        "certwarden's own records cannot be kept: the disk is full",
+        NOW,
+        "free some space",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "is_bearable_"),
+    [
+        ("expired:home", False),
+        ("expiring:home", False),
+        ("failing:home", False),
+        ("revocation:home:ab", False),
+        ("target:node-red", True),
+        ("token-expiry", True),
+        ("litter", True),
+    ],
+)
+def test_what_a_heartbeat_may_not_hide(key: str, *, is_bearable_: bool) -> None:
+    """All is not well while a certificate is at its end, fails, or is still to be revoked."""
+    other = Matter("token-expiry", "it ends soon", NOW, "")
+    assert is_bearable(Findings((other, Matter(key, "it stands", NOW, "")))) == is_bearable_
+    assert is_bearable(Findings(()))
+
+
 def test_a_failed_deploy_matters() -> None:
     """Served is not stored, and will not be without help: what the deploy says, since when."""
     wanted = _stored().certificate.fingerprint
@@ -207,7 +305,7 @@ def test_a_failed_deploy_matters() -> None:
         hint="see its journal",
     )
     other = Served(a_pair().certificate)
-    observed = _with_target(_observed(seen=other), last_deploy=failed, failures=(failed,))
+    observed = _with_target(_observed(seen=other), last_deploy=failed, repeats=(failed,))
     matter = _standing(observed)["target:node-red"]
     assert "nodered.service did not start" in matter.what
     assert matter.since == NOW - DAY

@@ -90,7 +90,7 @@ class Life:
 
     def seen(self) -> Observed:
         window = self.window(self.stored) if self.window and self.stored else None
-        newest_first = sorted(self.book.values(), reverse=True)
+        newest_first = [at for at in sorted(self.book.values(), reverse=True) for _ in DOMAINS]
         spent = Spent({"example.org": tuple(newest_first)}, tuple(sorted(self.issuances.values())))
         return found(
             self.stored,

@@ -10,6 +10,7 @@ from certwarden.lifecycle import deploy as lifecycle
 from certwarden.lifecycle.deploy import Deployed
 from certwarden.model import (
     DeployOutcome,
+    Event,
     Installed,
     KeyType,
     NoHandshake,
@@ -291,6 +292,22 @@ def test_a_roll_back_that_cannot_be_written_does_not_hide_the_reason() -> None:
     text = text_of(deploy(world, target.spec, new, NOW))
     assert "key values mismatch" in text
     assert "no space left" in text
+
+
+def test_a_history_that_cannot_be_written_does_not_hide_the_reason() -> None:
+    """A full disk changes nothing about why the pair was rolled back, nor that it was."""
+    world, target = serving(a_target_spec(), a_pair())
+    target.program.is_deaf = True
+    target.program.says = "key values mismatch"
+
+    def record(_event: Event) -> None:
+        raise StoreError("the disk is full")
+
+    world.ledger.record = record  # type: ignore[method-assign, assignment]
+    text = text_of(deploy(world, target.spec, a_pair(), NOW))
+    assert "key values mismatch" in text
+    assert text.endswith("the last good certificate is back in use")
+    assert "the disk is full" in world.reporter.texts(Level.ERROR)
 
 
 def test_what_cannot_be_asked_is_told() -> None:

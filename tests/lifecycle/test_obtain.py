@@ -109,7 +109,7 @@ def test_every_record_is_written_down_before_it_is_made(house: House) -> None:
         house.obtain()
     assert house.zone.records
     assert house.world.ledger.leftovers()
-    assert sweep(house.world) == 2
+    assert sweep(house.world) == (2, None)
     assert house.has_no_litter()
 
 
@@ -346,3 +346,24 @@ def test_a_rehearsal_needs_a_staging_directory() -> None:
     with pytest.raises(UsageError):
         rehearse(Desk(house.world), house.spec, NOW)
     assert not house.issuer.orders
+
+
+def test_what_the_first_ca_has_issued_is_fetched_before_another_is_asked() -> None:
+    """Its reply was lost and it was away for long: no certificate is ordered for the same need."""
+    house = House(a_certificate_spec(fallback_urls=[FALLBACK]))
+    house.issuer.fail("finalize", IssuerError("no reply"), after=True)
+    with pytest.raises(IssuerError):
+        house.obtain()
+    obtained = house.obtain(directory_url=FALLBACK)
+    assert obtained.stored.directory_url == DIRECTORY
+    assert house.attempts[-1].directory_url == DIRECTORY
+    assert (len(house.issuer.orders), len(house.fallback.orders)) == (1, 0)
+
+
+def test_what_was_never_issued_there_keeps_nobody_from_another_ca() -> None:
+    """An order that is only pending, or does not answer, is left."""
+    house = House(a_certificate_spec(fallback_urls=[FALLBACK]))
+    house.issuer.fail("validate", IssuerError("no reply"))
+    with pytest.raises(IssuerError):
+        house.obtain()
+    assert house.obtain(directory_url=FALLBACK).stored.directory_url == FALLBACK

@@ -20,6 +20,7 @@ from certwarden.lifecycle.plan import (
     token_check_at,
 )
 from certwarden.lifecycle.renewal import renewal
+from certwarden.lifecycle.setbacks import TOKEN_REST
 from certwarden.model import (
     Call,
     Cause,
@@ -50,6 +51,7 @@ from certwarden.model import (
     Unreachable,
 )
 from tests.builders import (
+    DIRECTORY,
     NOW,
     a_certificate_spec,
     a_deploy_record,
@@ -95,6 +97,10 @@ def test_a_missing_certificate_is_obtained_and_deployed_at_once() -> None:
     target = ObservedTarget(a_target_spec(), None, Unreachable("nobody"), None)
     steps = plan([observed(None, target)], 0, NOW, POLICY)
     assert [step.kind for step in steps] == [StepKind.OBTAIN, StepKind.DEPLOY]
+    assert [(step.certificate, step.target) for step in steps] == [
+        ("home", None),
+        ("home", "node-red"),
+    ]
     assert steps[0].reason == "there is no certificate yet"
 
 
@@ -163,7 +169,7 @@ def test_an_order_under_way_is_said_to_be_taken_up() -> None:
     """The reason tells that no second order is made for the same need."""
     seen = replace(observed(None), draft=a_draft(order_url="https://acme.example/order/1"))
     (step,) = plan([seen], 0, NOW, POLICY)
-    assert "taken up again" in step.reason
+    assert step.reason == "there is no certificate yet; the order under way is taken up again"
 
 
 def test_a_failed_renewal_is_a_retry() -> None:
@@ -184,7 +190,7 @@ def test_stored_but_not_served_means_deploy_and_no_order() -> None:
     stored, other = a_stored(), a_pair()
     target = target_with(stored, Served(other.certificate))
     (step,) = plan([observed(stored, target)], 0, NOW, POLICY)
-    assert step.kind is StepKind.DEPLOY
+    assert (step.kind, step.certificate, step.target) == (StepKind.DEPLOY, "home", "node-red")
 
 
 def test_what_is_not_installed_is_deployed() -> None:
@@ -193,14 +199,13 @@ def test_what_is_not_installed_is_deployed() -> None:
     served = Served(stored.certificate)
     target = target_with(stored, served)
     cases = [
-        (None, "nothing usable"),
-        (an_installed(other, is_placeholder=True), "placeholder"),
+        (None, "nothing usable is installed"),
+        (an_installed(other, is_placeholder=True), "only a placeholder is installed"),
         (an_installed(other), "another certificate is installed"),
     ]
     for installed, words in cases:
         reason = deploy_reason(stored, replace(target, installed=installed), NOW)
-        assert reason is not None
-        assert words in reason
+        assert reason == words
 
 
 def test_an_expired_certificate_takes_no_valid_ones_place() -> None:
@@ -209,7 +214,21 @@ def test_an_expired_certificate_takes_no_valid_ones_place() -> None:
     target = target_with(expired, Served(a_pair().certificate))
     assert deploy_reason(expired, target, NOW) is None
     target = target_with(expired, Served(a_pair(now=NOW - timedelta(days=100)).certificate))
-    assert deploy_reason(expired, target, NOW) is not None
+    assert deploy_reason(expired, target, NOW) == "an expired certificate is served"
+    ends_now = a_stored(obtained_at=NOW - timedelta(days=90))
+    target = target_with(ends_now, Served(a_pair().certificate))
+    assert deploy_reason(ends_now, target, NOW) is None
+    just_before = NOW - timedelta(seconds=1)
+    assert deploy_reason(ends_now, target, just_before) == "another certificate is served"
+
+
+def test_a_certificate_that_ends_this_very_second_has_not_expired() -> None:
+    """It is valid to the end of it (RFC 5280, section 4.1.2.5)."""
+    stored, old = a_stored(), a_pair(now=NOW - timedelta(days=90))
+    target = target_with(stored, Served(old.certificate))
+    assert deploy_reason(stored, target, NOW) == "another certificate is served"
+    later = NOW + timedelta(seconds=1)
+    assert deploy_reason(stored, target, later) == "an expired certificate is served"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +263,8 @@ def test_an_unprobed_program_is_told_once() -> None:
     told = target_with(stored, None, DeployOutcome.INSTALLED)
     told = replace(told, spec=replace(told.spec, probe=None, reload=CommandReload(("true",))))
     assert deploy_reason(stored, told, NOW) is None
-    assert deploy_reason(stored, replace(told, last_deploy=None), NOW) is not None
+    reason = deploy_reason(stored, replace(told, last_deploy=None), NOW)
+    assert reason == "it is installed, but its program was not told"
 
 
 @given(
@@ -278,7 +298,7 @@ def stale(
     old = a_pair(now=NOW - timedelta(days=90 - days_left))
     spec = a_target_spec(reload=reload)
     target = ObservedTarget(
-        spec, an_installed(old), Served(old.certificate), None, failures=tuple(failures)
+        spec, an_installed(old), Served(old.certificate), None, repeats=tuple(failures)
     )
     return stored, target
 
@@ -309,24 +329,40 @@ def a_failed_deploy(stored: Stored, begun_at: datetime = NOW) -> DeployRecord:
 def test_a_deploy_that_failed_is_backed_off_and_says_why() -> None:
     """A program that refuses a file is not restarted in every pass."""
     stored, target = stale()
-    target = replace(target, failures=(a_failed_deploy(stored),))
+    target = replace(target, repeats=(a_failed_deploy(stored),))
     step = deploy_step((stored, target))
     assert NOW + timedelta(seconds=48) <= step.at <= NOW + timedelta(seconds=61)
     assert step.reason == ("another certificate is installed; deploy 1 failed: it would not start")
     assert plan([observed(stored, target)], 0, NOW, POLICY) == ()
+    short = a_stored(days=1 / 1440)
+    refused = replace(target, repeats=(a_failed_deploy(short),))
+    assert deploy_step((short, refused)).at <= NOW + timedelta(seconds=11)
     later = deploy_step((stored, target), now=NOW + timedelta(minutes=5))
     assert later.at == NOW + timedelta(minutes=5)
     assert later.reason == "another certificate is installed"
+
+
+def test_a_deploy_that_somebody_undoes_is_backed_off_too() -> None:
+    """It went well, and has to be made again: the program is not restarted each time."""
+    stored, target = stale()
+    fingerprint = stored.certificate.fingerprint
+    undone = a_deploy_record(fingerprint=fingerprint, outcome=DeployOutcome.IN_USE)
+    step = deploy_step((stored, replace(target, repeats=(undone,))))
+    assert NOW + timedelta(seconds=48) <= step.at <= NOW + timedelta(seconds=61)
+    assert step.reason == "another certificate is installed; deploy 1 was undone"
 
 
 @pytest.mark.parametrize(("force", "named"), [(["home"], []), ([], ["home"])])
 def test_a_person_who_names_it_has_it_deployed_now(force: list[str], named: list[str]) -> None:
     """Neither back-off nor the window holds up what somebody asks for by name."""
     stored, target = stale()
-    target = replace(target, failures=(a_failed_deploy(stored),))
+    target = replace(target, repeats=(a_failed_deploy(stored),))
     night = Policy(maintenance=NIGHT)
     step = deploy_step((stored, target), night, force=force, named=named)
     assert step.at == NOW
+    if named:
+        assert step.reason == "another certificate is installed"
+        assert step in plan([observed(stored, target)], 0, NOW, night, named=named)
     assert deploy_step((stored, target), night, named=["barn"]).at > NOW
 
 
@@ -386,10 +422,10 @@ def test_a_restart_that_is_backed_off_waits_for_the_window_after_that() -> None:
     """Also where the back-off ended inside a window that has closed since."""
     night = Policy(maintenance=NIGHT)
     stored, target = stale()
-    failed = replace(target, failures=(a_failed_deploy(stored, NOW.replace(hour=4, minute=58)),))
+    failed = replace(target, repeats=(a_failed_deploy(stored, NOW.replace(hour=4, minute=58)),))
     assert deploy_step((stored, failed), night).at == NOW.replace(day=23, hour=3)
     inside = NOW.replace(day=23, hour=3)
-    retried = replace(target, failures=(a_failed_deploy(stored, inside),))
+    retried = replace(target, repeats=(a_failed_deploy(stored, inside),))
     step = deploy_step((stored, retried), night, inside)
     assert inside < step.at < inside + timedelta(minutes=2)
     assert step.reason.endswith("deploy 1 failed: it would not start")
@@ -448,6 +484,29 @@ def test_the_window_is_in_local_time_to_the_minute() -> None:
     assert restart_at(policy, after) == datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
 
 
+@given(
+    now=st.datetimes(timezones=st.just(UTC), min_value=datetime(2024, 1, 1)),  # noqa: DTZ001
+    start=st.integers(0, 1439),
+    length=st.integers(1, 1439),
+    offset=st.integers(-14, 14),
+)
+def test_the_window_opens_within_a_day(now: datetime, start: int, length: int, offset: int) -> None:
+    """Whatever the hours, the zone and the instant; and at that instant it is open."""
+    hours = [time(*divmod(minute % 1440, 60)) for minute in (start, start + length)]
+    zone = timezone(timedelta(hours=offset))
+    policy = Policy(maintenance=MaintenanceWindow(*hours), zone=zone)
+    opens = restart_at(policy, now)
+    assert now <= opens <= now + timedelta(days=1) - timedelta(minutes=length)
+    assert restart_at(policy, opens) == opens
+
+
+def test_a_restart_waits_no_longer_than_to_the_last_tenth() -> None:
+    """Also where the window opens only after that."""
+    stored, target = stale(days_left=9 + 1 / 24)
+    step = deploy_step((stored, target), Policy(maintenance=NIGHT))
+    assert step.at == NOW + timedelta(hours=1)
+
+
 def test_without_a_window_it_is_always_open() -> None:
     """Now is as good as any other time."""
     assert restart_at(POLICY, NOW) == NOW
@@ -499,9 +558,11 @@ def test_a_cause_that_is_looked_at_first_is_said() -> None:
 def test_a_proof_is_said() -> None:
     """From the second failure on."""
     failures = tuple(an_attempt(number=n, begun_at=NOW - timedelta(days=n)) for n in (2, 1))
-    policy = Policy(staging_url="https://staging.example/")
+    policy = Policy(staging_urls={DIRECTORY: "https://staging.example/"})
     step = obtain_step(replace(observed(None), failures=failures), policy)
-    assert step.reason.endswith("; it proves itself at the staging directory first")
+    assert step.reason == (
+        "there is no certificate yet; it proves itself at the staging directory first"
+    )
 
 
 def test_a_draft_without_an_order_is_not_taken_up() -> None:
@@ -616,6 +677,43 @@ def test_the_ca_is_asked_when_its_answer_is_old() -> None:
     assert calls(home, with_info(stored, None))[Job.RENEWAL_INFO].at == NOW
 
 
+def asked_in(name: str, wait: timedelta, days: float = 90) -> Observed:
+    """A certificate whose CA is to be asked again after that time."""
+    info = a_renewal_info(ask_again_at=NOW + wait)
+    seen = with_info(a_stored(days=days, obtained_at=NOW), info)
+    return replace(seen, spec=replace(seen.spec, name=name))
+
+
+def test_certificates_of_different_times_are_asked_about_in_one_pass() -> None:
+    """Fifty answers that run out within an hour are one pass, a little late; none is early."""
+    six = timedelta(hours=6)
+    many = [asked_in(f"c{number:02}", six + number * timedelta(minutes=1)) for number in range(50)]
+    later = asked_in("later", six + timedelta(minutes=61))
+    call = calls(*many, later)[Job.RENEWAL_INFO]
+    assert call.at == NOW + six + timedelta(minutes=49)
+    assert call.why == "c49: the CA is asked when to renew"
+
+
+def test_a_short_lived_certificate_is_not_asked_about_late() -> None:
+    """A twentieth of its lifetime is the most."""
+    day = asked_in("day", timedelta(minutes=10), days=1)
+    others = [asked_in(f"c{late}", timedelta(minutes=10 + late)) for late in (30, 71, 73, 90)]
+    assert calls(day, *others)[Job.RENEWAL_INFO].at == NOW + timedelta(minutes=40)
+    minute = asked_in("minute", timedelta(seconds=20), days=1 / 1440)
+    call = calls(minute, *others)[Job.RENEWAL_INFO]
+    assert (call.at, call.why.split(":")[0]) == (NOW + timedelta(seconds=20), "minute")
+
+
+def test_a_question_is_not_put_off_beyond_the_next_pass() -> None:
+    """That asks by the way; and a pass for the question alone is never later than the first."""
+    first, second = asked_in("a", timedelta(minutes=5)), asked_in("b", timedelta(minutes=45))
+    litter = calls(first, second, leftovers=1)
+    assert litter[Job.RECONCILE].at == NOW + REST
+    assert litter[Job.RENEWAL_INFO].at == NOW + timedelta(minutes=5)
+    late = asked_in("a", timedelta(minutes=20))
+    assert calls(late, second, leftovers=1)[Job.RENEWAL_INFO].at == NOW + timedelta(minutes=20)
+
+
 def test_an_answer_from_the_future_is_asked_for_again() -> None:
     """It was written down under a wrong clock; one of this very moment was not."""
     ahead = a_renewal_info(asked_at=NOW + timedelta(days=1), ask_again_at=NOW + timedelta(days=2))
@@ -640,7 +738,7 @@ def test_nobody_is_asked_about_what_is_not_there() -> None:
     [
         (TokenCheck(NOW, "token"), NOW + timedelta(days=1)),
         (TokenCheck(NOW - timedelta(hours=23), "token"), NOW + timedelta(hours=1)),
-        (TokenCheck(NOW - timedelta(days=3), "token"), NOW - timedelta(days=2)),
+        (TokenCheck(NOW - timedelta(days=3), "token"), NOW),
         (TokenCheck(NOW, "another"), NOW),
         (TokenCheck(NOW + timedelta(seconds=1), "token"), NOW),
         (None, NOW),
@@ -652,5 +750,5 @@ def test_the_token_is_looked_at_daily_and_when_it_is_another(
     """A look that a wrong clock dated ahead counts for nothing."""
     assert token_check_at(check, "token", NOW) == at
     call = calls(check=check)[Job.TOKEN]
-    assert call.at == (at if at > NOW else NOW + REST)
+    assert call.at == (at if at > NOW else NOW + TOKEN_REST)
     assert call.why == "the API token is looked at"

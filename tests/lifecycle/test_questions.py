@@ -1,11 +1,13 @@
 """What a pass asks of others: when to renew, and whether the API token is good."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NoReturn
 
 import pytest
 
-from certwarden.errors import IssuerError, StoreError, ZoneError
+from certwarden.errors import Error, IssuerError, StoreError, ZoneError
+from certwarden.lifecycle.books import Books
 from certwarden.lifecycle.questions import ask_about_renewal, check_token, note_working_token
 from certwarden.model import Observed, RenewalAnswer, RenewalWindow, TokenCheck, TokenHealth
 from certwarden.pki.certificate import renewal_certificate_id
@@ -26,8 +28,16 @@ def house() -> House:
 
 
 def ask(house: House) -> Observed:
-    (seen,) = ask_about_renewal(house.world, [house.seen()], house.now)
+    (seen,) = ask_about_renewal(house.world, Books(house.world.reporter), [house.seen()], house.now)
     return seen
+
+
+def token_error(house: House, now: datetime) -> Error | None:
+    return check_token(house.world, Books(house.world.reporter), now)
+
+
+def disk_is_full(*_: object) -> NoReturn:
+    raise StoreError("the disk is full", "free some space")
 
 
 def questions(house: House) -> int:
@@ -141,7 +151,7 @@ def test_nobody_is_asked_about_what_is_missing_or_expired(house: House) -> None:
     ask(missing)
     assert questions(house) == questions(missing) == 0
     broken = replace(house.seen(), trouble=StoreError("may not be read"))
-    ask_about_renewal(house.world, [broken], NOW)
+    ask_about_renewal(house.world, Books(house.world.reporter), [broken], NOW)
     assert questions(house) == 0
 
 
@@ -160,7 +170,9 @@ def test_one_ca_that_is_down_keeps_no_other_from_answering() -> None:
 
     house.world.infos.default = ANSWER
     house.world.infos.ask = answer  # type: ignore[method-assign]
-    seen = ask_about_renewal(house.world, [house.seen(spec) for spec in house.specs], NOW)
+    seen = ask_about_renewal(
+        house.world, Books(house.world.reporter), [house.seen(spec) for spec in house.specs], NOW
+    )
     windows = [each.info.window if each.info else None for each in seen]
     assert windows == [None, WINDOW]
 
@@ -180,19 +192,19 @@ def test_a_good_token_is_looked_at_daily(unchecked: House) -> None:
     house = unchecked
     ends_at = NOW + 20 * DAY
     house.zone.health = TokenHealth(ends_at)
-    assert check_token(house.world, NOW) is None
+    assert check_token(house.world, Books(house.world.reporter), NOW) is None
     assert house.world.watch.check == TokenCheck(NOW, "", ends_at)
-    assert check_token(house.world, NOW + 23 * HOUR) is None
+    assert check_token(house.world, Books(house.world.reporter), NOW + 23 * HOUR) is None
     assert house.zone.calls_of("verify") == 1
-    assert check_token(house.world, NOW + DAY) is None
+    assert check_token(house.world, Books(house.world.reporter), NOW + DAY) is None
     assert house.zone.calls_of("verify") == 2
 
 
 def test_another_token_is_looked_at_at_once(unchecked: House) -> None:
     """It is known by a digest."""
-    check_token(unchecked.world, NOW)
+    check_token(unchecked.world, Books(unchecked.world.reporter), NOW)
     unchecked.world.setups[None] = "another"
-    check_token(unchecked.world, NOW)
+    check_token(unchecked.world, Books(unchecked.world.reporter), NOW)
     assert unchecked.zone.calls_of("verify") == 2
 
 
@@ -201,35 +213,98 @@ def test_a_refused_token_is_an_error_until_it_is_looked_at_again(unchecked: Hous
     house = unchecked
     house.zone.fail("verify", ZoneError("it is revoked", "make another", permanent=True))
     for hours in (0, 1, 23):
-        error = check_token(house.world, NOW + hours * HOUR)
+        error = check_token(house.world, Books(house.world.reporter), NOW + hours * HOUR)
         assert error is not None
         assert (error.what, error.hint, error.permanent) == ("it is revoked", "make another", True)
     assert house.zone.calls_of("verify") == 1
     assert house.errors == ["it is revoked"] * 3
-    assert check_token(house.world, NOW + DAY) is None
+    assert check_token(house.world, Books(house.world.reporter), NOW + DAY) is None
 
 
 def test_a_provider_that_is_down_says_nothing_about_the_token(unchecked: House) -> None:
-    """The pass is not good, and the next one asks again."""
-    house = unchecked
-    house.zone.fail("verify", ZoneError("no reply"))
-    assert check_token(house.world, NOW) is not None
+    """It is asked again an hour later, and until then the error stands; an answer ends that."""
+    house, last = unchecked, NOW + 2 * HOUR
+    for at in (NOW, NOW + HOUR):
+        house.zone.fail("verify", ZoneError("no reply", "wait"))
+        for minutes in (0, 10, 59):
+            error = token_error(house, at + minutes * MINUTE)
+            assert error is not None
+            assert (error.what, error.hint, error.permanent) == ("no reply", "wait", False)
+    assert house.zone.calls_of("verify") == 2
     assert house.world.watch.check is None
-    assert check_token(house.world, NOW) is None
+    (setback,) = house.world.watch.setbacks()
+    assert (setback.failures, setback.since, setback.again_at) == (2, NOW, last)
+    assert token_error(house, last) is None
+    assert house.world.watch.setbacks() == ()
+
+
+def test_another_token_does_not_wait_for_the_last_ones_rest(unchecked: House) -> None:
+    """Whoever puts in a new one sees at once whether it is good."""
+    unchecked.zone.fail("verify", ZoneError("status 403, code none"))
+    token_error(unchecked, NOW)
+    unchecked.world.setups[None] = "another"
+    assert token_error(unchecked, NOW) is None
+
+
+def test_a_refusal_ends_the_looks_in_vain(unchecked: House) -> None:
+    """What the provider has said is what counts from then on; and once a day."""
+    unchecked.zone.fail("verify", ZoneError("no reply"))
+    unchecked.zone.fail("verify", ZoneError("it is revoked", permanent=True))
+    token_error(unchecked, NOW)
+    token_error(unchecked, NOW + HOUR)
+    error = token_error(unchecked, NOW + 24 * HOUR)
+    assert error is not None
+    assert error.permanent
+    assert unchecked.zone.calls_of("verify") == 2
+
+
+def test_an_order_ends_the_looks_in_vain(unchecked: House) -> None:
+    """It shows that the provider answers, and that the token is good."""
+    unchecked.world.watch.check = TokenCheck(NOW - 2 * DAY, "")
+    unchecked.zone.fail("verify", ZoneError("no reply"))
+    token_error(unchecked, NOW)
+    note_working_token(unchecked.world, Books(unchecked.world.reporter), NOW)
+    assert unchecked.world.watch.setbacks() == ()
+
+
+@pytest.mark.parametrize("entry", ["save_token_check", "save_setback", "token_check", "setbacks"])
+def test_records_that_cannot_be_used_keep_nobody_from_looking(
+    unchecked: House, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    """A full disk, or a database that cannot be read."""
+    monkeypatch.setattr(unchecked.world.watch, entry, disk_is_full)
+    unchecked.zone.fail("verify", ZoneError("no reply"))
+    assert token_error(unchecked, NOW) is not None
+    assert token_error(unchecked, NOW + DAY) is None
+    assert unchecked.zone.calls_of("verify") == 2
+
+
+def test_an_answer_that_cannot_be_kept_counts_now(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass goes by it, and says once that the records cannot be written."""
+    monkeypatch.setattr(house.world.suggestions, "save_renewal_info", disk_is_full)
+    books = Books(house.world.reporter)
+    for _ in range(2):
+        (seen,) = ask_about_renewal(house.world, books, [house.seen()], NOW)
+        assert seen.info is not None
+        assert seen.info.window == WINDOW
+    assert house.errors == ["the disk is full"]
+    assert books.trouble is not None
 
 
 def test_an_order_shows_that_a_token_is_good(unchecked: House) -> None:
     """A new token, or one that was refused, need not be looked at before tomorrow."""
     house, watch = unchecked, unchecked.world.watch
-    note_working_token(house.world, NOW)
+    note_working_token(house.world, Books(house.world.reporter), NOW)
     assert watch.check == TokenCheck(NOW, "")
-    note_working_token(house.world, NOW + HOUR)
+    note_working_token(house.world, Books(house.world.reporter), NOW + HOUR)
     assert watch.check == TokenCheck(NOW, "")
     watch.check = TokenCheck(NOW, "", None, "it is revoked", "make another")
-    note_working_token(house.world, NOW + HOUR)
+    note_working_token(house.world, Books(house.world.reporter), NOW + HOUR)
     assert watch.check == TokenCheck(NOW + HOUR, "")
     house.world.setups[None] = "another"
-    note_working_token(house.world, NOW + HOUR)
+    note_working_token(house.world, Books(house.world.reporter), NOW + HOUR)
     assert watch.check == TokenCheck(NOW + HOUR, "another")
-    assert check_token(house.world, NOW + HOUR) is None
+    assert check_token(house.world, Books(house.world.reporter), NOW + HOUR) is None
     assert house.zone.calls == []

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
@@ -10,7 +12,7 @@ from certwarden.errors import ClockError, IssuerError, StoreError, ZoneError
 from certwarden.lifecycle.act import deploy_again
 from certwarden.lifecycle.plan import REST
 from certwarden.lifecycle.reconcile import CLOCK_WAIT
-from certwarden.model import DeployOutcome, Job, RenewalAnswer, RenewalWindow, Stored
+from certwarden.model import DeployOutcome, Job, RenewalAnswer, RenewalWindow, Stored, TokenCheck
 from certwarden.ports import Level
 from tests.builders import NOW, a_certificate_spec, a_pair, a_stored, a_target_spec, a_txt_record
 from tests.fakes import FakeTarget, FakeWorld
@@ -110,6 +112,20 @@ def test_a_placeholder_is_never_called_in_use(house: OneTarget) -> None:
     assert not result.is_good
     assert not any("in use" in text for text in house.world.reporter.texts())
     assert [event.kind for event in house.world.ledger.history] == ["placeholder"]
+
+
+def test_a_wrong_clock_signs_no_placeholder(house: OneTarget) -> None:
+    """It would be valid at another time than this; the clock is asked about once for all."""
+    (result,) = deploy_again(untrusted(house).world, [house.spec])
+    (deployed,) = result.deployed
+    assert isinstance(deployed.error, ClockError)
+    assert deployed.outcome is DeployOutcome.FAILED
+    assert house.target.shelf.generations == []
+    assert len(house.warnings) == 1
+    stored = house.put(a_stored(), is_used=False)
+    (result,) = deploy_again(house.world, [house.spec])
+    assert result.is_good
+    assert house.target.program.loaded == stored.pair
 
 
 def test_a_placeholder_takes_no_valid_certificates_place(house: OneTarget) -> None:
@@ -301,6 +317,184 @@ def test_litter_that_cannot_be_removed_rests_before_the_next_try(house: OneTarge
     assert result.sweep_error is not None
     assert house.errors == ["TXT records of an earlier pass could not be removed: no reply"]
     assert result.calls[0].at == NOW + REST
-    again = house.run()
+    assert (house.run().swept, house.zone.calls_of("remove")) == (0, 1)
+    again = house.after(REST).run()
     assert (again.swept, again.is_good) == (1, True)
     assert "1 TXT record of an earlier pass removed" in house.world.reporter.texts(Level.INFO)
+    assert house.world.watch.setbacks() == ()
+
+
+def test_litter_that_stands_for_a_day_is_told(house: OneTarget) -> None:
+    """A few tries, fewer each time; then a person hears of it, once."""
+    house.put(a_stored())
+    house.world.ledger.intend([a_txt_record()], NOW)
+    passes = 0
+    while house.now < NOW + timedelta(days=2):
+        house.zone.fail("remove", ZoneError("no reply"))
+        house.world.watch.check = TokenCheck(house.now, "")
+        calls = [call for call in house.run().calls if call.job is Job.RECONCILE]
+        house.at(calls[0].at)
+        passes += 1
+    assert passes == house.zone.calls_of("remove") < 14
+    assert [title for title, _ in house.messenger.sent] == [
+        "1 TXT record of ours cannot be removed: no reply"
+    ]
+    house.zone.scripts.clear()
+    assert house.run().swept == 1
+    assert len(house.messenger.sent) == 2
+
+
+def test_a_dead_token_is_not_swept_with_until_it_is_another(house: OneTarget) -> None:
+    """The pass has failed for as long as it stands, and Cloudflare is asked once a day."""
+    house.put(a_stored())
+    house.world.ledger.intend([a_txt_record()], NOW)
+    house.zone.fail("remove", ZoneError("the token is no good", permanent=True))
+    result = house.run()
+    (call,) = [call for call in result.calls if call.job is Job.RECONCILE]
+    assert call.at == NOW + timedelta(days=1)
+    assert not house.after(timedelta(hours=23)).run().is_good
+    assert house.zone.calls_of("remove") == 1
+    house.world.setups[None] = "another"
+    assert house.run().swept == 1
+
+
+def test_new_litter_does_not_wait_for_the_old(house: OneTarget) -> None:
+    """What a killed pass has left is gone after the next one (invariant 3)."""
+    house.put(a_stored())
+    house.world.ledger.intend([a_txt_record()], NOW)
+    house.zone.fail("remove", ZoneError("no reply"))
+    house.run()
+    house.world.ledger.intend([a_txt_record("b" * 43)], NOW)
+    assert house.run().swept == 2
+
+
+def test_whoever_names_a_certificate_has_it_swept_for(house: OneTarget) -> None:
+    """No back-off holds up a person."""
+    house.put(a_stored())
+    house.world.ledger.intend([a_txt_record()], NOW)
+    house.zone.fail("remove", ZoneError("no reply"))
+    house.run()
+    assert house.run(named=["home"]).swept == 1
+
+
+def test_one_zone_that_cannot_be_cleaned_up_keeps_no_other_from_it(house: OneTarget) -> None:
+    """What is gone is written down as gone, and counted."""
+    house.put(a_stored())
+    kept, other = a_txt_record(), a_txt_record("b" * 43)
+    other = replace(other, place=replace(other.place, zone_id="zone-2"))
+    house.world.ledger.intend([kept, other], NOW)
+    house.zone.fail("remove", ZoneError("the zone is gone", permanent=True))
+    result = house.run()
+    assert (result.swept, result.is_good) == (1, False)
+    assert house.world.ledger.leftovers() == (kept,)
+    assert house.zone.calls_of("remove") == 2
+    house.run()
+    assert house.zone.calls_of("remove") == 2
+
+
+def test_nobody_waits_to_clean_up(house: OneTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds the lock on orders is at work; neither is that a warning."""
+
+    def orders() -> NoReturn:
+        raise AssertionError("this would wait for a minute")
+
+    house.put(a_stored())
+    house.world.ledger.intend([a_txt_record()], NOW)
+    monkeypatch.setattr(house.world.locks, "orders", orders)
+    house.world.locks.busy = {"orders"}
+    house.run()
+    house.world.locks.busy = set()
+    assert house.run().swept == 1
+    assert house.warnings == house.errors == []
+
+
+def test_nobody_waits_to_tidy(house: OneTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks half done may be under way; what is left by a killed writer is removed."""
+    house.put(a_stored())
+    house.target.shelf.is_littered = True
+    monkeypatch.setattr(house.world.locks, "target", disk_is_full)
+    house.world.locks.busy = {"target-node-red"}
+    assert house.run().is_good
+    assert house.target.shelf.is_littered
+    assert house.warnings == []
+    house.world.locks.busy = set()
+    house.run()
+    assert not house.target.shelf.is_littered
+
+
+# ── a full disk ───────────────────────────────────────────────────────────────────────────────────
+
+
+WRITES = ("set_floor", "save_token_check", "tell", "forget", "save_setback", "clear_setback")
+READS = ("floor", "token_check", "told", "setbacks")
+
+
+def disk_is_full(*_: object, **__: object) -> NoReturn:
+    raise StoreError("the disk is full", "free some space")
+
+
+def test_a_full_disk_keeps_nothing_from_being_put_to_use(
+    house: OneTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored is deployed, a person hears of it, and the next pass is called for."""
+    stored = house.put(a_stored(), is_used=False)
+    house.world.watch.check = None
+    for entry in WRITES:
+        monkeypatch.setattr(house.world.watch, entry, disk_is_full)
+    monkeypatch.setattr(house.world.suggestions, "save_renewal_info", disk_is_full)
+    result = house.run()
+    assert house.target.program.loaded == stored.pair
+    assert {call.job for call in result.calls} == set(Job)
+    assert not result.is_good
+    assert house.errors == ["the disk is full"]
+    assert [title for title, _ in house.messenger.sent] == [
+        "certwarden's own records cannot be kept: the disk is full"
+    ]
+    assert "certwarden_last_pass_success 0" in house.world.metric.text
+    house.after(timedelta(hours=6)).run()
+    assert len(house.messenger.sent) == 1
+    monkeypatch.undo()
+    assert house.run().is_good
+    assert "No longer so" not in house.messenger.sent[-1][1]  # it was never written down
+
+
+def test_a_certificate_is_obtained_although_the_floor_cannot_be_raised(
+    house: OneTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass goes on to its end."""
+    monkeypatch.setattr(house.world.watch, "set_floor", disk_is_full)
+    result = house.run()
+    assert result.certificates[0].is_new
+    assert result.calls
+
+
+def test_records_that_cannot_be_read_do_not_end_a_pass(
+    house: OneTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored is put to use all the same, and the next pass is called for."""
+    stored = house.put(a_stored(), is_used=False)
+    for entry in (*WRITES, *READS):
+        monkeypatch.setattr(house.world.watch, entry, disk_is_full)
+    monkeypatch.setattr(house.world.ledger, "leftovers", disk_is_full)
+    result = house.run()
+    assert house.target.program.loaded == stored.pair
+    assert result.calls
+    assert not result.is_good
+    assert len(house.messenger.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "entry", ["failures", "pending_revocations", "last_deploy", "begin_deploy", "begin_attempt"]
+)
+def test_a_ledger_that_cannot_be_read_is_told(
+    house: OneTarget, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    """What has to be written down before it is done is left undone; the pass goes on to its end."""
+    if entry != "begin_attempt":
+        house.put(a_stored(), is_used=False)
+    monkeypatch.setattr(house.world.ledger, entry, disk_is_full)
+    result = house.run()
+    assert not result.is_good
+    assert result.calls
+    assert len(house.messenger.sent) == 1
+    assert "the disk is full" in house.messenger.sent[0][1]

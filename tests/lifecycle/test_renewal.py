@@ -213,6 +213,12 @@ def test_of_a_window_that_began_before_the_certificate_only_the_rest_counts() ->
         assert NOW <= instant <= NOW + DAY
 
 
+def test_a_window_that_ended_as_the_certificate_began_lies_in_the_past() -> None:
+    """Nothing of it is left to choose from: its start is as good as any other instant."""
+    window = RenewalWindow(NOW - DAY, NOW)
+    assert suggested_instant(a_leaf(), window) == window.start
+
+
 def test_a_window_wholly_beyond_the_end_is_overruled() -> None:
     """No suggestion lets a certificate expire."""
     window = RenewalWindow(NOW + 88 * DAY, NOW + 95 * DAY)

@@ -45,7 +45,7 @@ STAGING = "https://staging.example/"
 FALLBACK = "https://fallback.example/"
 WEEK = 7 * DAY
 LIMITED = Policy(limited=frozenset({DIRECTORY}))
-PROVING = Policy(staging_url=STAGING)
+PROVING = Policy(staging_urls={DIRECTORY: STAGING})
 DUE = a_version(start=NOW - 61 * DAY)
 OLD = a_version(start=NOW - 82 * DAY)  # less than a tenth is left
 REFUSED = IssuerError("CAA forbids it", "allow it", problem="caa", permanent=True)
@@ -198,6 +198,22 @@ def test_an_older_retry_after_still_holds() -> None:
     assert next_at([second, *first]) == NOW - HOUR + SECOND + 5 * HOUR
 
 
+def test_what_is_said_of_two_waits_that_end_together_is_the_newer() -> None:
+    """Two tries side by side were told the same."""
+    older = replace(failed(NOW, error=asked_to_wait(5 * HOUR))[0], what="b: an older one")
+    newer = replace(older, id=2, what="a: a newer one")
+    wanted = next_try(found(DUE, failures=[newer, older]), Policy(), NOW)
+    assert wanted.text == "we were asked to wait 5 hours: a: a newer one"
+
+
+def test_a_wait_that_a_wrong_clock_began_is_believed_up_to_its_own_length() -> None:
+    """Twice the wait from now, but not a second more."""
+    failure = replace(failed(NOW, error=asked_to_wait(HOUR))[0], ended_at=NOW + HOUR)
+    assert next_at([failure], is_named=True) == NOW + 2 * HOUR
+    ahead = replace(failure, ended_at=NOW + HOUR + SECOND)
+    assert next_at([ahead], is_named=True) == NOW
+
+
 def test_a_short_retry_after_does_not_shorten_the_back_off() -> None:
     """The later of the two."""
     assert next_at(failed(NOW, error=asked_to_wait(SECOND))) >= NOW + 48 * SECOND
@@ -319,12 +335,14 @@ def test_more_than_was_allowed_is_waited_out_until_it_is_less() -> None:
 
 def test_a_name_with_its_wildcard_is_two_authorizations() -> None:
     """The CA counts both for the same name, so that two such orders may fail in an hour."""
-    one = Spent({"example.org": (NOW - 20 * MINUTE,)})
-    two = Spent({"example.org": (NOW - 10 * MINUTE, NOW - 20 * MINUTE)})
-    assert allowed(one, DOMAINS) == (NOW, "")
-    at, text = allowed(two, DOMAINS)
+    first, second = (NOW - 20 * MINUTE,) * 2, (NOW - 10 * MINUTE,) * 2
+    assert allowed(Spent({"example.org": first}), DOMAINS) == (NOW, "")
+    at, text = allowed(Spent({"example.org": (*second, *first)}), DOMAINS)
     assert at == NOW + 40 * MINUTE
     assert text == "4 authorizations of example.org failed within an hour"
+    three = Spent({"example.org": (NOW - 10 * MINUTE, *first)})
+    assert allowed(three) == (NOW, "")
+    assert allowed(three, DOMAINS)[0] == NOW + 40 * MINUTE
 
 
 def test_the_name_that_must_wait_longest_decides() -> None:
@@ -341,6 +359,17 @@ def test_the_name_that_must_wait_longest_decides() -> None:
     assert at == NOW + 55 * MINUTE
     assert "a.example.org" in text
     assert allowed(spent, tuple(reversed(names)))[0] == at
+
+
+def test_what_is_said_of_two_that_end_together_is_the_first() -> None:
+    """The names in their order, before the certificates of the week."""
+    since = (NOW - 50 * MINUTE,) * 4
+    names = ("a.example.org", "b.example.org")
+    spent = Spent(dict.fromkeys(names, since), (NOW + 10 * MINUTE - WEEK,) * 3)
+    for first, second in (names, reversed(names)):
+        at, text = allowed(spent, (first, second))
+        assert at == NOW + 10 * MINUTE
+        assert text == f"4 authorizations of {first} failed within an hour"
 
 
 def test_three_certificates_a_week_for_one_set_of_names() -> None:
@@ -360,6 +389,7 @@ def test_what_a_wrong_clock_dated_ahead_holds_up_nothing_for_long() -> None:
     assert allowed(Spent({"example.org": ahead}, ahead)) == (NOW, "")
     at, _ = allowed(Spent({"example.org": (NOW + 30 * MINUTE,) * 4}))
     assert at == NOW + 90 * MINUTE
+    assert allowed(Spent({"example.org": (NOW + HOUR,) * 4})) == (NOW, "")
 
 
 @pytest.mark.parametrize("is_named", [False, True])
@@ -485,7 +515,7 @@ def a_failed_deploy(number: int, begun_at: datetime, fingerprint: str = "aa" * 3
 def deploy_at(
     *failures: DeployRecord, now: datetime = NOW, lifetime: timedelta = 90 * DAY
 ) -> datetime:
-    target = ObservedTarget(a_target_spec(), None, None, None, failures=failures)
+    target = ObservedTarget(a_target_spec(), None, None, None, repeats=failures)
     return deploy_try(target, lifetime, "aa" * 32, now)
 
 
@@ -508,7 +538,7 @@ def test_the_jitter_of_deploys_is_constant_in_a_series_and_differs_between_targe
     )
     other = [replace(each, id=each.id + 7) for each in series]
     assert deploy_at(*other) != deploy_at(*series)
-    named = ObservedTarget(a_target_spec("nginx"), None, None, None, failures=tuple(series))
+    named = ObservedTarget(a_target_spec("nginx"), None, None, None, repeats=tuple(series))
     assert deploy_try(named, 90 * DAY, "aa" * 32, NOW) != deploy_at(*series)
 
 

@@ -1,12 +1,13 @@
 """Revocation: written down, replaced, put to use, then revoked; and finished after any failure."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from certwarden.errors import IssuerError, TargetError, UsageError
+from certwarden.errors import IssuerError, StoreError, TargetError, UsageError
 from certwarden.lifecycle.revoke import request_revocation
-from certwarden.model import RevocationReason
+from certwarden.model import Job, RevocationReason
 from certwarden.ports import Level
 from tests.builders import NOW, a_certificate_spec, a_target_spec
 from tests.fakes import FakeTarget, FakeWorld
@@ -88,12 +89,125 @@ def test_a_failure_at_the_ca_is_finished_by_the_next_pass(house: Used) -> None:
     house.world.revokers.failure = IssuerError("the CA is down")
     result = house.run()
     assert not result.is_good
+    (call,) = [call for call in result.calls if call.job is Job.RECONCILE]
+    assert house.now + timedelta(seconds=48) <= call.at <= house.now + timedelta(minutes=1)
+    assert call.why == "home: the replaced certificate is to be revoked"
     assert house.world.reporter.texts(Level.ERROR) == ["the CA is down"]
     orders = len(house.issuer.orders)
     house.world.revokers.failure = None
-    assert house.run().is_good
+    assert house.run().is_good  # it rests
+    assert house.revoked == []
+    result = house.at(call.at).run()
+    assert result.is_good
     assert len(house.revoked) == 1
     assert len(house.issuer.orders) == orders
+    assert house.world.watch.setbacks() == ()
+    assert "revoked" not in result.calls[0].why
+
+
+def test_a_revocation_that_fails_again_rests_longer_and_is_told(house: Used) -> None:
+    """A key in strange hands is worth a message, not 144 passes a day; its end is told as well."""
+    house.revoke()
+    house.world.revokers.failure = IssuerError("the CA is down")
+    house.run()
+    assert house.messenger.sent == []
+    passes, start = 0, house.now
+    while house.now < start + timedelta(days=1):
+        calls = [call for call in house.run().calls if call.job is Job.RECONCILE]
+        house.at(calls[0].at)
+        passes += 1
+    assert passes < 6
+    titles = [title for title, _ in house.messenger.sent]
+    assert titles == ["a replaced certificate home could not be revoked: the CA is down"]
+    assert house.messenger.heartbeats == 2  # in use, and while the first failure rested
+    house.world.revokers.failure = None
+    assert house.run().is_good
+    assert len(house.revoked) == 1
+    assert "No longer so" in house.messenger.sent[-1][1]
+
+
+def test_what_the_ca_refuses_to_revoke_is_told_and_rests_a_day(house: Used) -> None:
+    """The pass has failed for as long as it stands; a person's wish is passed on at once."""
+    house.revoke()
+    refusal = IssuerError("the CA does not accept the reason", "another reason", permanent=True)
+    house.world.revokers.failure = refusal
+    result = house.run()
+    assert len(house.messenger.sent) == 1
+    (call,) = [call for call in result.calls if call.job is Job.RECONCILE]
+    assert call.at == house.now + timedelta(days=1)
+    house.world.revokers.failure = None
+    assert not house.run().is_good
+    assert house.revoked == []
+    assert house.run(named=["home"]).is_good
+    assert len(house.revoked) == 1
+
+
+def test_another_reason_is_tried_at_once(house: Used) -> None:
+    """What the CA had against the first one is over."""
+    house.revoke(RevocationReason.SUPERSEDED)
+    old = house.stored().certificate.fingerprint
+    house.world.revokers.failure = IssuerError("not that reason", permanent=True)
+    house.run()
+    house.world.revokers.failure = None
+    (pending,) = house.world.ledger.pending_revocations("home")
+    house.world.ledger.request_revocation(replace(pending, reason=COMPROMISED))
+    assert house.run().is_good
+    assert house.revoked == [(old, COMPROMISED)]
+
+
+def test_a_wrong_clock_discards_no_revocation(house: Used) -> None:
+    """Only whoever knows the date can say that a certificate has expired."""
+    house.revoke()
+    house.world.revokers.failure = IssuerError("the CA is down")
+    house.run()
+    house.world.revokers.failure = None
+    house.world.time_sources.state = False
+    house.after(timedelta(days=400)).run()
+    assert len(house.revoked) == 1
+
+
+def test_a_date_is_asked_for_before_a_revocation_is_dropped(house: Used) -> None:
+    """Where no time service can tell, a server can."""
+    house.revoke()
+    house.world.revokers.failure = IssuerError("the CA is down")
+    house.run()
+    sources = house.world.time_sources
+    sources.state, sources.difference = None, timedelta()
+    asked = sources.asked
+    house.after(timedelta(minutes=2)).run()
+    assert sources.asked > asked
+
+
+def test_a_revocation_waits_for_its_deploy_without_passes_of_its_own(house: Used) -> None:
+    """While the replacement cannot be put to use the deploy's back-off is the next call."""
+    house.revoke()
+    house.target.program.reload_error = TargetError("it does not answer")
+    for _ in range(3):
+        result = house.run()
+        (call,) = [call for call in result.calls if call.job is Job.RECONCILE]
+        assert "deploy" in call.why
+        house.at(call.at)
+    assert house.revoked == []
+
+
+def test_a_full_disk_keeps_nobody_from_revoking(
+    house: Used, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be settled is asked for again, ten minutes later: revoked already is no harm."""
+    house.revoke()
+    house.world.revokers.failure = IssuerError("the CA is down")
+    house.run()
+    house.world.revokers.failure = None
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    for name in ("record", "settle_revocation"):
+        monkeypatch.setattr(house.world.ledger, name, full)
+    for name in ("save_setback", "clear_setback"):
+        monkeypatch.setattr(house.world.watch, name, full)
+    assert not house.after(timedelta(minutes=1)).run().is_good
+    assert len(house.revoked) == 1
 
 
 def test_what_is_no_longer_kept_is_no_silent_success(house: Used) -> None:

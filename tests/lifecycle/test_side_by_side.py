@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -10,6 +11,7 @@ import pytest
 
 from certwarden.clock import SystemClock
 from certwarden.errors import Busy, Error, TargetError
+from certwarden.lifecycle import side_by_side as module
 from certwarden.lifecycle.side_by_side import (
     MOST_AT_ONCE,
     NameLocks,
@@ -17,6 +19,7 @@ from certwarden.lifecycle.side_by_side import (
     SharedReloader,
     SharedService,
     side_by_side,
+    together,
 )
 from tests.fakes_store import FakeClock, FakeLocks
 from tests.fakes_targets import FakeReloader, FakeShelf
@@ -112,6 +115,178 @@ def test_a_signal_ends_the_waits_of_the_others() -> None:
         signal.signal(signal.SIGINT, before)
         alarm.join()
     assert sorted(cleaned) == [1, 2]
+
+
+# ── room ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Meeting:
+    """Notes how many are in it at once; waits in it for as long as others may come."""
+
+    def __init__(self, most: int) -> None:
+        self.most = 0
+        self._inside = 0
+        self._expected = most
+        self._changed = threading.Condition()
+
+    def attend(self) -> None:
+        with self._changed:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self.most >= self._expected, PATIENCE)
+            self._inside -= 1
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets there be room for so many threads."""
+
+    def furnish(count: int) -> None:
+        monkeypatch.setattr(module, "_room", threading.Semaphore(count))
+
+    return furnish
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, type[BaseException]], None]:
+    """Lets so many threads be started, and raises after that."""
+    start = threading.Thread.start
+
+    def allow(count: int, refusal: type[BaseException]) -> None:
+        started: list[int] = []
+
+        def start_some(thread: threading.Thread) -> None:
+            if len(started) >= count:
+                raise refusal
+            started.append(1)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start_some)
+
+    return allow
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_where_there_is_no_room_for_more_threads_they_are_shared(
+    room: Callable[[int], None], count: int
+) -> None:
+    """All tasks are done, as many at once as there is room for."""
+    room(count)
+    meeting = Meeting(count)
+    side_by_side([meeting.attend] * 20, FakeClock())
+    assert meeting.most == count
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_where_the_system_allows_no_more_threads_they_are_shared(
+    system: Callable[[int, type[BaseException]], None], count: int
+) -> None:
+    """A pass does not end by "can't start new thread"."""
+    system(count, RuntimeError)
+    meeting = Meeting(count)
+    side_by_side([meeting.attend] * 10, FakeClock())
+    assert meeting.most == count
+
+
+def test_without_any_thread_the_caller_does_it_all(room: Callable[[int], None]) -> None:
+    """One after the other."""
+    room(0)
+    threads = side_by_side([threading.current_thread] * 5, FakeClock())
+    assert threads == [threading.main_thread()] * 5
+
+
+def test_room_counts_for_all_levels_and_is_given_back(room: Callable[[int], None]) -> None:
+    """Tasks that have others run side by side get on although they fill all the room."""
+    room(6)
+    before, most = threading.active_count(), 0
+
+    def inner() -> None:
+        nonlocal most
+        most = max(most, threading.active_count() - before)
+        time.sleep(0.01)
+
+    def outer() -> int:
+        return len(side_by_side([inner] * 3, FakeClock()))
+
+    for _ in range(2):
+        assert side_by_side([outer] * 12, FakeClock()) == [3] * 12
+    assert 2 < most <= 6
+    wait_until(lambda: threading.active_count() == before, "the end of all threads")
+
+
+def test_room_that_comes_free_is_taken(room: Callable[[int], None]) -> None:
+    """Whoever found none when it began does not go on alone for ever."""
+    room(3)
+    all_in, meeting = threading.Event(), Meeting(2)
+
+    def hold() -> None:
+        all_in.wait(PATIENCE)
+
+    def share() -> None:
+        all_in.set()  # the only one at work lets the others go, and waits for company
+        meeting.attend()
+
+    def outer() -> None:
+        side_by_side([share] * 3, FakeClock())
+
+    side_by_side([hold, outer], FakeClock())
+    assert meeting.most == 2
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_who_is_interrupted_lets_no_other_begin(room: Callable[[int], None], count: int) -> None:
+    """And that it was is what the caller hears, whatever failed before."""
+    room(count)
+    begun: list[int] = []
+
+    def task(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            raise Error("it failed")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([partial(task, number) for number in range(50)], FakeClock())
+    assert len(begun) <= max(2, count + 1)
+
+
+# ── together ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_those_who_wait_for_each_other_all_run_at_once() -> None:
+    """However many they are."""
+    meeting = Meeting(70)
+    assert together([lambda _: meeting.attend()] * 70, FakeClock()) == [None] * 70
+    assert together([], FakeClock()) == []
+
+
+def test_for_whom_there_is_no_room_follow_after_the_others(room: Callable[[int], None]) -> None:
+    """Each has the service of those it runs with; nobody waits for one who is not there."""
+    room(3)
+    own = FakeReloader(FakeShelf())
+
+    def member(number: int, service: SharedService) -> int:
+        service.reload(own)
+        return number
+
+    tasks = [partial(member, number) for number in range(7)]
+    assert together(tasks, FakeClock()) == list(range(7))
+    assert 3 <= own.reloads <= 5
+
+
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_a_signal_while_they_begin_leaves_nobody_waiting(
+    system: Callable[[int, type[BaseException]], None], started: int
+) -> None:
+    """Those that will never come have left."""
+    system(started, KeyboardInterrupt)
+    own = FakeReloader(FakeShelf())
+    clock, before = FakeClock(), threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        together([lambda service: service.reload(own)] * 4, clock)
+    assert clock.is_interrupted
+    wait_until(lambda: threading.active_count() == before, "the end of all threads")
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────
@@ -227,6 +402,29 @@ def test_a_reload_that_fails_has_failed_for_each() -> None:
     program.own.reload_error = TargetError("nginx could not be reloaded")
     assert program.run(1, 1, 1) == 1
     assert program.failures == ["nginx could not be reloaded"] * 3
+
+
+@pytest.mark.parametrize("end", [OSError, KeyboardInterrupt])
+def test_a_reload_that_is_broken_off_is_done_for_nobody(end: type[BaseException]) -> None:
+    """Whoever waited for it must not take it for done."""
+    program = Program(3)
+
+    def reload() -> None:
+        raise end
+
+    program.own.reload = reload  # type: ignore[method-assign]
+    ended: list[type[BaseException]] = []
+
+    def member() -> None:
+        try:
+            program.shared.reload()
+        except (TargetError, KeyboardInterrupt) as failure:
+            ended.append(type(failure))
+        finally:
+            program.service.leave()
+
+    side_by_side([member] * 3, FakeClock())
+    assert ended == [TargetError if end is OSError else end] * 3
 
 
 def test_a_failure_is_over_with_the_next_reload() -> None:

@@ -1,11 +1,13 @@
 """The clock is trusted exactly as invariant 9 has it, and a server is asked only where needed."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certwarden.errors import StoreError
 from certwarden.lifecycle.judge import ClockJudge
 from certwarden.lifecycle.trust import TOLERANCE, judge, raise_floor
 from certwarden.model import TimeEvidence, Trust
@@ -180,6 +182,34 @@ def test_settling_says_that_the_clock_is_not_trusted() -> None:
     judged = ClockJudge(world)
     judged.settle(judged.assess(NOW, needs_date=True))
     assert "not synchronised" in world.reporter.texts(Level.WARNING)[0]
+
+
+def test_a_floor_that_cannot_be_kept_keeps_nobody_from_judging(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a full disk, or with a database that cannot be read, it is told, once."""
+
+    def full(*_: object) -> NoReturn:
+        raise StoreError("the disk is full")
+
+    world = _world(FakeTimeSources())
+    for entry in ("floor", "set_floor"):
+        monkeypatch.setattr(world.watch, entry, full)
+    judged = ClockJudge(world)
+    judged.signed(NOW)
+    assert judged.refusal(NOW) is None
+    assert world.reporter.texts() == ["the disk is full"]
+
+
+def test_an_untrusted_clock_is_why_nothing_is_signed() -> None:
+    """Whoever signs outside of a pass is told as well, and what to do."""
+    world = _world(FakeTimeSources(synchronised=False))
+    refusal = ClockJudge(world).refusal(NOW)
+    assert refusal is not None
+    assert "not synchronised" in refusal.what
+    assert refusal.hint
+    assert world.reporter.texts(Level.WARNING) == [refusal.what]
+    assert ClockJudge(_world(FakeTimeSources())).refusal(NOW) is None
 
 
 def test_a_trusted_clock_has_nothing_to_say() -> None:

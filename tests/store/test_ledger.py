@@ -73,7 +73,10 @@ def test_everything_outlives_the_process(ledger: Ledger, path: Path) -> None:
         assert other.last_deploy("node-red") == ledger.last_deploy("node-red")
         assert other.events(None, 5) == (an_event(),)
         spent = other.limits.spent(DIRECTORY, DOMAINS)
-        assert (spent.failed_authorizations, spent.issuances) == ({"example.org": (NOW,)}, (NOW,))
+        assert (spent.failed_authorizations, spent.issuances) == (
+            {"example.org": (NOW, NOW)},
+            (NOW,),
+        )
         assert other.suggestions.renewal_info("ab") == a_renewal_info("ab")
         assert other.watch.floor() == NOW
         assert other.watch.token_check() == TokenCheck(NOW, "a1b2")

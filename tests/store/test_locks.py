@@ -1,15 +1,18 @@
 """Locks on files: who waits is told for whom, and a lock that cannot be made is a sentence."""
 
 import stat
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from certwarden.clock import SystemClock
 from certwarden.errors import Busy, StoreError
 from certwarden.ports import Level
 from certwarden.store.locks import PATIENCE, FileLocks
 from tests.fakes_store import RecordingReporter, Told
+from tests.waiting import wait_until
 
 
 def test_waiting_is_told(tmp_path: Path) -> None:
@@ -29,6 +32,41 @@ def test_waiting_is_told(tmp_path: Path) -> None:
     assert told == Told(told.level, told.subject, told.text)
     assert told.text.startswith("waiting up to 0 s for process")
     assert told.text.endswith("renew home")
+
+
+def test_who_only_tries_tells_nobody(tmp_path: Path) -> None:
+    """There is no waiting to be told, whatever the patience."""
+    reporter = RecordingReporter()
+    holder = FileLocks(tmp_path, RecordingReporter(), "renew home")
+    trier = FileLocks(tmp_path, reporter, "renew")
+    with holder.orders(), pytest.raises(Busy, match="renew home"), trier.try_orders():
+        pass
+    assert reporter.told == []
+
+
+def test_a_signal_ends_the_wait_of_threads(tmp_path: Path) -> None:
+    """SIGTERM is not heard a minute later: the clock tells those that wait for a lock as well."""
+    clock, reporter = SystemClock(), RecordingReporter()
+    holder = FileLocks(tmp_path, RecordingReporter(), "renew home")
+    waiter = FileLocks(tmp_path, reporter, "renew", sleep=clock.sleep)
+    ended: list[str] = []
+
+    def wait(name: str) -> None:
+        try:
+            with waiter.target(name):
+                ended.append("held")
+        except KeyboardInterrupt:
+            ended.append("interrupted")
+
+    threads = [threading.Thread(target=wait, args=("nginx",), daemon=True) for _ in range(2)]
+    with holder.target("nginx"):
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(reporter.told) == 2, "both to wait")
+        clock.interrupt()
+        for thread in threads:
+            thread.join(PATIENCE.total_seconds() / 2)
+        assert ended == ["interrupted"] * 2
 
 
 def test_patience_is_a_minute() -> None:

@@ -20,7 +20,7 @@ from certwarden.lifecycle.plan import (
     token_check_at,
 )
 from certwarden.lifecycle.renewal import renewal
-from certwarden.lifecycle.setbacks import TOKEN_REST
+from certwarden.lifecycle.setbacks import TOKEN_REST, revocation_key
 from certwarden.model import (
     Call,
     Cause,
@@ -42,6 +42,7 @@ from certwarden.model import (
     RevocationReason,
     Seen,
     Served,
+    Setback,
     Step,
     StepKind,
     Stored,
@@ -752,3 +753,67 @@ def test_the_token_is_looked_at_daily_and_when_it_is_another(
     call = calls(check=check)[Job.TOKEN]
     assert call.at == (at if at > NOW else NOW + TOKEN_REST)
     assert call.why == "the API token is looked at"
+
+
+# ── what rests beside orders and deploys ──────────────────────────────────────────────────────────
+
+OLD_LEAF = PendingRevocation("home", 1, "00" * 32, RevocationReason.KEY_COMPROMISE, NOW)
+
+
+def a_setback(key: str, setup: str, again_at: datetime) -> Setback:
+    return Setback(key, setup, NOW, NOW, again_at, failures=1, what="refused")
+
+
+def rested_calls(
+    *observed: Observed, setbacks: Sequence[Setback] = (), check: TokenCheck | None = CHECK
+) -> dict[Job, Call]:
+    steps = agenda(observed, 0, NOW, POLICY)
+    found = next_calls(steps, observed, check, "token", NOW, setbacks=setbacks)
+    return {call.job: call for call in found}
+
+
+def test_a_replaced_leaf_that_is_to_be_revoked_calls_a_pass() -> None:
+    """After a rest, or when the last failure lets it be tried."""
+    stored = a_stored(obtained_at=NOW - timedelta(days=10))
+    home = replace(observed(stored), revocations=(OLD_LEAF,))
+    call = rested_calls(home)[Job.RECONCILE]
+    assert call == Call(
+        Job.RECONCILE, NOW + REST, "home: the replaced certificate is to be revoked"
+    )
+    key = revocation_key(OLD_LEAF)
+    again_at = NOW + timedelta(hours=3)
+    failed = a_setback(key, RevocationReason.KEY_COMPROMISE, again_at)
+    assert rested_calls(home, setbacks=[failed])[Job.RECONCILE].at == again_at
+    other_reason = a_setback(key, RevocationReason.SUPERSEDED, again_at)
+    assert rested_calls(home, setbacks=[other_reason])[Job.RECONCILE].at == NOW + REST
+    of_another = a_setback("revocation:barn:00", RevocationReason.KEY_COMPROMISE, again_at)
+    assert rested_calls(home, setbacks=[of_another])[Job.RECONCILE].at == NOW + REST
+
+
+def test_a_leaf_that_is_not_replaced_in_use_waits_for_that() -> None:
+    """Where nothing is stored, or its deploy waits, the revocation calls no pass for itself."""
+    stored = a_stored(obtained_at=NOW - timedelta(days=10))
+    alone = rested_calls(observed(stored))[Job.RECONCILE]
+    nothing = replace(observed(None), revocations=(OLD_LEAF,))
+    assert "revoked" not in rested_calls(nothing)[Job.RECONCILE].why
+    target = ObservedTarget(a_target_spec(), None, None, None)
+    undeployed = replace(observed(stored, target), revocations=(OLD_LEAF,))
+    assert "revoked" not in rested_calls(undeployed)[Job.RECONCILE].why
+    barn = replace(observed(stored), revocations=(OLD_LEAF,))
+    barn = replace(barn, spec=replace(barn.spec, name="barn"))
+    assert "barn: the replaced" in rested_calls(barn)[Job.RECONCILE].why
+    assert alone.at == NOW + timedelta(days=50)
+
+
+def test_a_token_that_nobody_could_look_at_is_looked_at_after_its_rest() -> None:
+    """With another token at once, which is an hour after a pass that did not get to it."""
+    again_at = NOW + timedelta(hours=5)
+    for check in (None, TokenCheck(NOW - timedelta(days=2), "token")):
+        held = a_setback("token", "token", again_at)
+        call = rested_calls(setbacks=[held], check=check)[Job.TOKEN]
+        assert call == Call(Job.TOKEN, again_at, "the API token is looked at")
+        stale = a_setback("token", "another", again_at)
+        assert rested_calls(setbacks=[stale], check=check)[Job.TOKEN].at == NOW + TOKEN_REST
+    fresh = TokenCheck(NOW, "token")
+    held = a_setback("token", "token", again_at)
+    assert rested_calls(setbacks=[held], check=fresh)[Job.TOKEN].at == NOW + timedelta(days=1)

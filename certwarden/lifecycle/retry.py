@@ -17,6 +17,7 @@ from certwarden.model import (
     Attempt,
     AttemptOutcome,
     Cause,
+    DeployOutcome,
     DeployRecord,
     Observed,
     ObservedTarget,
@@ -135,14 +136,16 @@ def deploy_try(
 ) -> datetime:
     """Not before when the certificate may be deployed again there, which may be now.
 
-    Deploys that succeeded count as well: one that has to be made again and again is undone by
-    somebody, and restarting the program each time would help nobody.
+    Deploys that succeeded count as well, from the second on: one that has to be made again and
+    again is undone by somebody, and restarting the program each time would help nobody.
     """
     repeats = target.repeats
     if not repeats or repeats[0].fingerprint != fingerprint:
         return now
+    failed = sum(each.outcome is DeployOutcome.FAILED for each in repeats)
+    undone = max(0, len(repeats) - failed - 1)
     seed = f"{target.spec.name} {repeats[-1].id}"
-    return _after(repeats[0], back_off(len(repeats), lifetime, seed), now)
+    return _after(repeats[0], back_off(failed + undone, lifetime, seed), now)
 
 
 def last_failure(seen: Observed) -> Attempt | None:

@@ -348,9 +348,11 @@ def test_a_deploy_that_somebody_undoes_is_backed_off_too() -> None:
     stored, target = stale()
     fingerprint = stored.certificate.fingerprint
     undone = a_deploy_record(fingerprint=fingerprint, outcome=DeployOutcome.IN_USE)
-    step = deploy_step((stored, replace(target, repeats=(undone,))))
+    once = deploy_step((stored, replace(target, repeats=(undone,))))
+    assert once.at == NOW  # whatever undid it may have been an accident
+    step = deploy_step((stored, replace(target, repeats=(undone, undone))))
     assert NOW + timedelta(seconds=48) <= step.at <= NOW + timedelta(seconds=61)
-    assert step.reason == "another certificate is installed; deploy 1 was undone"
+    assert step.reason == "another certificate is installed; deploy 2 was undone"
 
 
 @pytest.mark.parametrize(("force", "named"), [(["home"], []), ([], ["home"])])

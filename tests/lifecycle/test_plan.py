@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certwarden.errors import StoreError
+from certwarden.errors import Error, StoreError
 from certwarden.lifecycle.plan import (
     REST,
     agenda,
@@ -757,6 +757,14 @@ def test_the_token_is_looked_at_daily_and_when_it_is_another(
     assert call.why == "the API token is looked at"
 
 
+def test_a_certificate_of_hours_is_asked_about_in_minutes() -> None:
+    """Its twentieth is shorter than the hour in which others are asked about together."""
+    hours = asked_in("hours", timedelta(minutes=10), days=1 / 6)
+    others = [asked_in("soon", timedelta(minutes=20)), asked_in("late", timedelta(minutes=30))]
+    call = calls(hours, *others)[Job.RENEWAL_INFO]
+    assert call.at == NOW + timedelta(minutes=20)
+
+
 # ── what rests beside orders and deploys ──────────────────────────────────────────────────────────
 
 OLD_LEAF = PendingRevocation("home", 1, "00" * 32, RevocationReason.KEY_COMPROMISE, NOW)
@@ -804,6 +812,9 @@ def test_a_leaf_that_is_not_replaced_in_use_waits_for_that() -> None:
     barn = replace(observed(stored), revocations=(OLD_LEAF,))
     barn = replace(barn, spec=replace(barn.spec, name="barn"))
     assert "barn: the replaced" in rested_calls(barn)[Job.RECONCILE].why
+    later = Error("not now", retry_after=timedelta(days=9))
+    patient = replace(observed(None), failures=(an_attempt(error=later),))
+    assert "barn: the replaced" in rested_calls(patient, barn)[Job.RECONCILE].why
     assert alone.at == NOW + timedelta(days=50)
 
 

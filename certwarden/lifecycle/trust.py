@@ -6,6 +6,7 @@ Asks nobody and waits for nothing: who gathers the evidence, and when, is `judge
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certwarden.lifecycle.renewal import in_words
 from certwarden.model import TimeEvidence, Trust
 
 TOLERANCE = timedelta(minutes=5)  # between our clock and a server's Date
@@ -60,7 +61,7 @@ def judge(now: datetime, evidence: TimeEvidence, *, is_asked: bool = True) -> Ve
         ahead = "behind" if evidence.offset > timedelta() else "ahead of"
         what = (
             f"this machine's clock, which shows {_text(now)}, is "
-            f"{_in_words(abs(evidence.offset))} {ahead} the Date of a server"
+            f"{in_words(abs(evidence.offset))} {ahead} the Date of a server"
         )
         return Verdict(Trust.CONTRADICTED, None, what, _SET_IT)
     if now < evidence.floor:
@@ -106,9 +107,3 @@ def _later_than(floor: datetime) -> str:
 
 def _text(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M} UTC"
-
-
-def _in_words(duration: timedelta) -> str:
-    if duration >= timedelta(days=2):
-        return f"{duration.days} days"
-    return f"{duration // timedelta(minutes=1)} minutes"

@@ -9,6 +9,7 @@
     ├── StoreError         our own files: unreadable, inconsistent, or not to be written
     ├── IssuerError        the conversation with the public CA (RFC 8555)
     ├── ZoneError          the conversation with the DNS provider
+    ├── LockedError        the private CA's key needs a passphrase that is not to be had here
     ├── TargetError        a target's files, its reload or its handshake
     ├── ClockError         the wall clock is not to be trusted, so that nothing is signed
     └── NotifyError        a person could not be reached
@@ -95,17 +96,19 @@ class Mistake(NamedTuple):  # no dataclass: loading those makes `--help` half as
 
 
 class ConfigError(Error):
-    """The configuration cannot be used; carries every mistake that was found."""
+    """The configuration, or a list that a person wrote, cannot be used; carries every mistake."""
 
     exit_code = 2
 
-    def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
+    def __init__(
+        self,
+        source: str,
+        mistakes: Sequence[Mistake],
+        hint: str = "correct them and run `certwarden config check`",
+    ) -> None:
         count = len(mistakes)
-        super().__init__(
-            f"{source} has {count} mistake{'s' if count != 1 else ''}",
-            "correct them and run `certwarden config check`",
-            permanent=True,
-        )
+        what = f"{source} has {count} mistake{'s' if count != 1 else ''}"
+        super().__init__(what, hint, permanent=True)
         self.source = source
         self.mistakes = tuple(mistakes)
 
@@ -168,6 +171,10 @@ class ZoneError(Error):
     ) -> None:
         super().__init__(what, hint, permanent=permanent, retry_after=retry_after)
         self.code = code
+
+
+class LockedError(Error):
+    """The private CA's key needs a passphrase, and there is none, or not the right one."""
 
 
 class TargetError(Error):

@@ -58,24 +58,53 @@ class GenerationFile(StrEnum):
     CERT = "cert.pem"
     CHAIN = "chain.pem"
     COMBINED = "combined.pem"  # the full chain, then the key: what HAProxy reads
+    CLIENT_CA = "client-ca.pem"  # whose client certificates are let in
+    CLIENT_CRL = "client-crl.pem"  # the current list of each of these CAs
+    REVOKED = "revoked.json"  # the same for programs that cannot read a list
+
+
+CLIENT_AUTH_FILES = frozenset(
+    (GenerationFile.CLIENT_CA, GenerationFile.CLIENT_CRL, GenerationFile.REVOKED)
+)
+
+
+class Protocol(StrEnum):
+    """What a program speaks once the TLS handshake is over."""
+
+    HTTP = "http"
+    MQTT = "mqtt"
 
 
 @frozen
 class TargetKind:
-    """What a kind of program reads, and how it can be made to take up new files."""
+    """What a kind of program reads, how it can be made to take up new files, and how it refuses.
+
+    Of `files`, those of CLIENT_AUTH_FILES are there only where the target asks its clients for
+    certificates. `refuses_by_status` says that a refused client may be told so by 400 or 403.
+    """
 
     name: str
     files: tuple[GenerationFile, ...]
-    can_reload_hot: bool
+    can_reload_hot: bool = False
+    protocol: Protocol = Protocol.HTTP
+    refuses_by_status: bool = False
 
+
+_KEY_AND_CHAIN = (GenerationFile.PRIVKEY, GenerationFile.FULLCHAIN)
+_CA_AND_CRL = (GenerationFile.CLIENT_CA, GenerationFile.CLIENT_CRL)
 
 TARGET_KINDS = {
     kind.name: kind
     for kind in (
         TargetKind(
-            "node-red", (GenerationFile.PRIVKEY, GenerationFile.FULLCHAIN), can_reload_hot=True
+            "node-red",
+            (*_KEY_AND_CHAIN, *_CA_AND_CRL, GenerationFile.REVOKED),
+            can_reload_hot=True,
         ),
-        TargetKind("files", tuple(GenerationFile), can_reload_hot=False),
+        TargetKind("nginx", (*_KEY_AND_CHAIN, *_CA_AND_CRL), refuses_by_status=True),
+        TargetKind("mosquitto", (*_KEY_AND_CHAIN, *_CA_AND_CRL), protocol=Protocol.MQTT),
+        TargetKind("haproxy", (GenerationFile.COMBINED, *_CA_AND_CRL), refuses_by_status=True),
+        TargetKind("files", tuple(GenerationFile)),
     )
 }
 
@@ -147,6 +176,14 @@ class TargetSpec:
     probe_name: str = ""
     probe_timeout: timedelta = timedelta(seconds=15)
     settings: Path | None = None
+    client_auth: bool = False  # only clients with a certificate of our CA get in
+
+    @property
+    def files(self) -> tuple[GenerationFile, ...]:
+        """What a generation of it holds."""
+        return tuple(
+            file for file in self.kind.files if self.client_auth or file not in CLIENT_AUTH_FILES
+        )
 
 
 @frozen
@@ -160,6 +197,16 @@ class CertificateSpec:
     directory_url: str  # of the CA that it is to come from
     targets: tuple[TargetSpec, ...]
     fallback_urls: tuple[str, ...] = ()  # directories of the CAs for when that one has long failed
+
+
+@frozen
+class AuthoritySpec:
+    """The private CA, as configured."""
+
+    name: str
+    passphrase_file: Path
+    client_lifetime: timedelta = timedelta(days=825)
+    crl_lifetime: timedelta = timedelta(days=30)
 
 
 @frozen
@@ -294,13 +341,14 @@ class Chains:
 
 
 class RevocationReason(StrEnum):
-    """RFC 5280 section 5.3.1: those that a subscriber may give a public CA."""
+    """RFC 5280 section 5.3.1: those that a subscriber may give a CA, and one that only a CA may."""
 
     UNSPECIFIED = "unspecified"
     KEY_COMPROMISE = "keyCompromise"
     AFFILIATION_CHANGED = "affiliationChanged"
     SUPERSEDED = "superseded"
     CESSATION_OF_OPERATION = "cessationOfOperation"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"  # of client certificates only
 
 
 @frozen
@@ -322,6 +370,217 @@ class Account:
     directory_url: str
     key_pem: Secret
     url: str = ""
+
+
+# ── the private CA ────────────────────────────────────────────────────────────────────────────────
+
+
+@frozen
+class Root:
+    """The private CA's own certificate, as read."""
+
+    pem: bytes
+    name: str  # its common name
+    serial: str
+    fingerprint: str
+    not_before: datetime
+    not_after: datetime
+
+
+@frozen
+class Revoked:
+    """An entry of a revocation list (RFC 5280 section 5.3)."""
+
+    serial: str
+    at: datetime
+    reason: RevocationReason
+
+
+@frozen
+class Crl:
+    """A revocation list as read (RFC 5280 section 5); `serials` are those of all its entries."""
+
+    pem: bytes = field(repr=False)
+    number: int
+    this_update: datetime
+    next_update: datetime
+    serials: frozenset[str] = field(repr=False)
+
+    def is_current_at(self, instant: datetime) -> bool:
+        """Whether the instant lies within thisUpdate and nextUpdate: else nobody is let in."""
+        return self.this_update <= instant < self.next_update
+
+
+@frozen
+class ClientTrust:
+    """What a target judges its clients by: the CA, and its list."""
+
+    root_pem: bytes
+    crl: Crl
+
+
+class ClientPurpose(StrEnum):
+    """Whom a client certificate is for."""
+
+    CLIENT = "client"
+    PROBE = "probe"  # ourselves, to see who is let in and who is refused
+
+
+@frozen
+class ClientCertificate:
+    """A certificate as the register has it; client keys are never kept.
+
+    `supersede_at`: when it is to be revoked, because another has taken its place. Of one that was
+    only taken over from a revocation list, nothing but its serial is known.
+    """
+
+    serial: str
+    name: str
+    email: str | None
+    not_before: datetime | None
+    not_after: datetime | None
+    purpose: ClientPurpose = ClientPurpose.CLIENT
+    is_signed: bool = True  # written down before it was; False where that was cut short
+    revoked_at: datetime | None = None
+    reason: RevocationReason | None = None
+    supersede_at: datetime | None = None
+
+    def is_valid_at(self, instant: datetime) -> bool:
+        """Whether it lets its client in."""
+        is_within = (
+            self.not_before is not None
+            and self.not_after is not None
+            and self.not_before <= instant <= self.not_after
+        )
+        return is_within and self.is_signed and self.revoked_at is None
+
+
+@frozen
+class Rung:
+    """A list of the ladder: signed beforehand, to be published from `at` on."""
+
+    number: int
+    at: datetime
+    next_update: datetime
+
+
+@frozen
+class Booked:
+    """A row of the register: a certificate, and its PEM where it is there."""
+
+    certificate: ClientCertificate
+    pem: bytes | None = field(default=None, repr=False)
+
+
+@frozen
+class Backup:
+    """What a backup holds: no server's key, and no token of a DNS provider.
+
+    `key_pem` is encrypted under `passphrase`, which is there unless the CA is locked. `crl_pem` is
+    the list that was published then.
+    """
+
+    made_at: datetime
+    root_pem: bytes
+    key_pem: Secret
+    is_locked: bool
+    passphrase: Secret | None
+    crl_pem: bytes | None
+    probe: Pair | None
+    booked: tuple[Booked, ...] = field(repr=False)
+    last_number: int
+    accounts: tuple[Account, ...]
+    config_text: bytes = field(repr=False)
+
+
+@frozen
+class KeptBackup:
+    """A backup where they are kept, as its label has it; `mark` tells two contents apart."""
+
+    name: str
+    made_at: datetime
+    mark: str
+
+
+@frozen
+class Predecessor:
+    """The files of a CA that was made by other means (easy-rsa, `openssl ca`), as they were found.
+
+    `key_pem` may be encrypted; `index` is OpenSSL's index.txt, `crl_number` its crlnumber.
+    """
+
+    root_pem: bytes
+    key_pem: Secret
+    index: bytes = field(repr=False)
+    certificates: tuple[bytes, ...] = field(repr=False)
+    crl_pem: bytes | None = None
+    crl_number: bytes = b""
+
+
+class Admission(StrEnum):
+    """What a target did with a client."""
+
+    LET_IN = "let-in"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@frozen
+class Answer:
+    """What came of a visit as a client, and how that was told."""
+
+    admission: Admission
+    what: str
+
+
+class ProofOutcome(StrEnum):
+    """Whether a target is known to let in who may, and to refuse who may not."""
+
+    PROVEN = "proven"
+    REFUTED = "refuted"  # a revoked client was let in, or a good one was refused
+    UNKNOWN = "unknown"
+
+
+@frozen
+class Proof:
+    """What was last found out about a target that asks its clients for certificates.
+
+    `crl_number` is that of the list that it was made with; `since` and `failures` are of the row
+    of proofs that came to nothing, this one included. `is_resumable`: a revoked client got in by
+    a session from before.
+    """
+
+    target: str
+    crl_number: int
+    at: datetime
+    outcome: ProofOutcome
+    what: str = ""
+    hint: str = ""
+    since: datetime | None = None
+    failures: int = 0
+    is_resumable: bool = False
+
+
+@frozen
+class ObservedAuthority:
+    """The private CA as found.
+
+    `crl` is the list that is published. `last_number` is that of the last list that was signed,
+    `unlisted` are the serials that are revoked in the register, but not in the published list.
+    """
+
+    spec: AuthoritySpec
+    root: Root | None
+    crl: Crl | None = None
+    is_locked: bool = False
+    clients: tuple[ClientCertificate, ...] = ()
+    probe: Certificate | None = None  # the revoked one that is kept
+    ladder: tuple[Rung, ...] = ()
+    last_number: int = 0
+    unlisted: frozenset[str] = frozenset()
+    proofs: Mapping[str, Proof] = field(default_factory=dict)  # by target
+    backed_up_at: datetime | None = None
+    trouble: Error | None = None  # why it could not be read, if it could not
 
 
 # ── DNS ───────────────────────────────────────────────────────────────────────────────────────────
@@ -418,6 +677,7 @@ class Installed:
     number: int
     certificate: Certificate
     is_placeholder: bool = False
+    trust: ClientTrust | None = None  # where the target asks its clients for certificates
 
 
 class DeployOutcome(StrEnum):
@@ -444,6 +704,7 @@ class DeployRecord:
     what: str = ""
     hint: str = ""
     ended_at: datetime | None = None
+    crl_number: int | None = None  # of the list that was put in place with it
 
 
 class AttemptOutcome(StrEnum):
@@ -530,6 +791,7 @@ class Observed:
     revocations: tuple[PendingRevocation, ...] = ()
     trouble: Error | None = None  # why what is stored could not be read, if it could not
     info: RenewalInfo | None = None
+    trust: ClientTrust | None = None  # what its targets are to judge their clients by
     spent: Mapping[str, Spent] = field(default_factory=dict)  # by directory, where limits count
     setup: str = ""  # the digest that an attempt would be made with now
 
@@ -610,6 +872,7 @@ class StepKind(StrEnum):
     SWEEP = "sweep"
     OBTAIN = "obtain"
     DEPLOY = "deploy"
+    SIGN_CRL = "sign-crl"
 
 
 @frozen
@@ -629,6 +892,7 @@ class Job(StrEnum):
     RECONCILE = "reconcile"
     RENEWAL_INFO = "renewal-info"
     TOKEN = "token"  # noqa: S105 - the name of a job
+    CRL = "crl"
 
 
 @frozen

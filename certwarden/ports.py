@@ -4,31 +4,43 @@ The consumer owns the port. `wiring` hands in the real neighbours, tests hand in
 `tests/fakes.py`, and the contract tests run on both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from certwarden.errors import Error
 from certwarden.model import (
     Account,
+    Answer,
     Attempt,
+    AuthoritySpec,
+    Booked,
     Cause,
     Chains,
+    ClientCertificate,
+    ClientTrust,
+    Crl,
     DeployOutcome,
     DeployRecord,
     Draft,
     Event,
     Installed,
+    KeptBackup,
     Order,
     Pair,
     PendingRevocation,
     Place,
     Policy,
+    Proof,
     RenewalAnswer,
     RenewalInfo,
     RevocationReason,
+    Revoked,
+    Root,
+    Rung,
+    Secret,
     Seen,
     Setback,
     Spent,
@@ -38,6 +50,9 @@ from certwarden.model import (
     Told,
     TxtRecord,
 )
+
+if TYPE_CHECKING:
+    from certwarden.pki.keys import PrivateKey  # the daemon imports this module, and stays small
 
 
 class Clock(Protocol):
@@ -366,6 +381,7 @@ class Deploys(Protocol):
         *,
         was_active: bool | None,
         served_before: str | None,
+        crl_number: int | None = None,
     ) -> int: ...
 
     def end_deploy(
@@ -375,10 +391,175 @@ class Deploys(Protocol):
     def last_deploy(self, target: str) -> DeployRecord | None: ...
 
     def repeated_deploys(self, target: str) -> tuple[DeployRecord, ...]:
-        """Deploys of the last fingerprint in a row that failed or succeeded, newest first.
+        """Deploys of the last leaf and list in a row that failed or succeeded, newest first.
 
         Those that were cut short, or met nobody, neither count nor end the row.
         """
+
+
+class Register(Protocol):
+    """The book of the private CA: what it has signed, and what it has revoked.
+
+    All methods raise StoreError; writing is durable when they return. Whoever writes holds the
+    lock on the authority.
+    """
+
+    def add(self, certificates: Sequence[ClientCertificate]) -> None:
+        """Writes them down before they are signed, all or none; a known serial is refused."""
+
+    def signed(self, certificates: Mapping[str, bytes]) -> None:
+        """These are signed: PEM by serial."""
+
+    def clients(self) -> tuple[ClientCertificate, ...]:
+        """All that are for clients, taken-over ones included; by name, then oldest first."""
+
+    def named(self, name: str) -> tuple[ClientCertificate, ...]:
+        """Those of a client, newest first."""
+
+    def find(self, serial: str) -> ClientCertificate | None:
+        """The one of that serial, whatever it is for."""
+
+    def pem(self, serial: str) -> bytes | None:
+        """The certificate itself, if it was signed here."""
+
+    def revoke(self, serials: Sequence[str], reason: RevocationReason, at: datetime) -> None:
+        """What is revoked already MUST stay as it is."""
+
+    def supersede(self, serials: Sequence[str], at: datetime) -> None:
+        """They are to be revoked at that instant, or earlier if that was said before."""
+
+    def unlisted(self, crl: Crl | None) -> frozenset[str]:
+        """Serials that are revoked, may still be used, and are not in the list."""
+
+    def sign_lists(
+        self,
+        dates: Sequence[datetime],
+        now: datetime,
+        sign: Callable[[int, datetime, Sequence[Revoked]], Crl],
+    ) -> tuple[Crl, ...]:
+        """Lists with the next numbers, one for each date; several of them become the ladder.
+
+        The first one, too: its publication may be cut short. Number, entries and signature are
+        of one transaction. `sign` gets number, date and entries in a settled order. Entries of
+        certificates that have expired are left out once they were in a list that was signed after
+        their end.
+        """
+
+    def last_number(self) -> int:
+        """Of the last list that was signed; 0 before the first."""
+
+    def ladder(self) -> tuple[Rung, ...]:
+        """The lists that were signed beforehand and are not published yet, soonest first."""
+
+    def rung(self, number: int) -> bytes:
+        """That list in PEM."""
+
+    def step_up(self, number: int) -> None:
+        """The rungs up to this number are of no use any more."""
+
+    def take_over(self, entries: Sequence[Revoked], last_number: int) -> tuple[str, ...]:
+        """Revocations and number of a list that was found; the serials that were not known.
+
+        No revocation is ever taken back, and the number never falls.
+        """
+
+    def forget_probes(self, before: datetime) -> None:
+        """Probes that were never revoked and ended before that instant are of no interest."""
+
+    def backed_up_at(self) -> datetime | None: ...
+    def set_backed_up_at(self, at: datetime) -> None: ...
+
+
+class Authority(Protocol):
+    """The private CA on disk: its certificate, its encrypted key, its published list.
+
+    All methods raise StoreError; writing is whole or not at all, under the lock on the authority.
+    """
+
+    def root(self) -> Root | None:
+        """None before `create`."""
+
+    def key(self) -> Secret:
+        """The private key: encrypted PKCS#8 PEM."""
+
+    def is_locked(self) -> bool:
+        """Whether the passphrase is a person's, and not kept on this machine."""
+
+    def create(self, root_pem: bytes, key_pem: Secret, *, is_locked: bool) -> None:
+        """MUST refuse to take the place of another, by UsageError; MaterialError for no root."""
+
+    def replace_root(self, root_pem: bytes) -> None:
+        """The same key under a new certificate."""
+
+    def crl(self) -> Crl | None:
+        """The published list, its signature checked; None where there is none of this CA's."""
+
+    def publish(self, crl: Crl) -> None: ...
+
+    def probe(self) -> Pair | None:
+        """The revoked probe that is kept."""
+
+    def save_probe(self, probe: Pair) -> None: ...
+
+
+class Archive(Protocol):
+    """The register as data: for backups, and from other books. All methods raise StoreError."""
+
+    def rows(self) -> tuple[Booked, ...]:
+        """Every row with its certificate, probes and taken-over ones included; oldest first."""
+
+    def put_back(self, rows: Sequence[Booked]) -> None:
+        """Adds them all, or none; the caller holds the lock on the authority.
+
+        A row that is there already is filled in where nothing but its serial was known, and else
+        stays as it is; but what either says is revoked is revoked.
+        """
+
+
+class Belongings(Protocol):
+    """What else of this machine belongs into a backup, or tells of a CA that was here before.
+
+    All methods raise StoreError.
+    """
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Those at public CAs."""
+
+    def put_account(self, account: Account) -> None:
+        """MUST NOT take the place of another; the caller holds the lock on orders."""
+
+    def configuration(self) -> bytes:
+        """The text of config.toml."""
+
+    def passphrase(self) -> Secret | None:
+        """The private CA's, where it is kept on this machine."""
+
+    def lists(self) -> tuple[bytes, ...]:
+        """Each revocation list that is installed at a target, in PEM, whosesoever it is."""
+
+
+class Safe(Protocol):
+    """Where backups are kept by themselves. All methods raise StoreError."""
+
+    def passphrase(self) -> Secret:
+        """What they are sealed under."""
+
+    def kept(self) -> tuple[KeptBackup, ...]:
+        """Those that are there; what cannot be read as one is none."""
+
+    def keep(self, name: str, sealed: bytes) -> None:
+        """Whole, and on the disk, or not at all."""
+
+    def discard(self, name: str) -> None: ...
+
+
+class Proofs(Protocol):
+    """What was last found out about the targets that ask their clients for certificates."""
+
+    def proofs(self) -> tuple[Proof, ...]:
+        """The last one of each target."""
+
+    def save_proof(self, proof: Proof) -> None: ...
 
 
 class History(Protocol):
@@ -402,8 +583,14 @@ class Shelf(Protocol):
     def installed(self) -> Installed | None:
         """What is current and whole, at the fixed paths too; None where nothing usable is there."""
 
-    def publish(self, pair: Pair) -> Installed:
-        """Makes the pair the current generation, and the fixed paths lead to it."""
+    def publish(self, pair: Pair, trust: ClientTrust | None = None) -> Installed:
+        """Makes the pair the current generation, and the fixed paths lead to it.
+
+        `trust` is for a target that asks its clients for certificates; without it, what is
+        installed there stays beside the new pair, and where there is none it is a TargetError. So
+        is a list that is older than the installed one: no generation MUST ever carry that. What
+        OpenSSL cannot load MUST NOT become current.
+        """
 
     def is_untidy(self) -> bool:
         """Whether a killed writer has left something half done."""
@@ -436,6 +623,31 @@ class Probe(Protocol):
     def look(self) -> Seen: ...
 
 
+class Visit(Protocol):
+    """A visit to a target as a client: a full handshake and a request."""
+
+    @property
+    def answer(self) -> Answer: ...
+
+    def again(self) -> Answer:
+        """The same once more, with the TLS session that the first visit was given; MUST NOT raise.
+
+        Where there was none, or the server does not want it, that is a full handshake.
+        """
+
+
+class ClientProbe(Protocol):
+    """Visits a target with a client certificate; takes a few seconds at most."""
+
+    def visit(self, client: Pair | None) -> Visit:
+        """MUST NOT raise; None has no certificate to show. The key MUST NOT be written to disk.
+
+        Refused is a handshake error, or an alert or end of stream once a request was sent; where
+        the kind of program says it by status, 400 and 403. Let in is an application byte. Anything
+        else is unknown.
+        """
+
+
 class Locks(Protocol):
     """One at a time, across processes. Raises Busy after 60 s, naming who holds it.
 
@@ -444,6 +656,9 @@ class Locks(Protocol):
 
     def orders(self) -> AbstractContextManager[None]: ...
     def try_orders(self) -> AbstractContextManager[None]: ...
+    def authority(self) -> AbstractContextManager[None]:
+        """The private CA: its register, its key, and its list."""
+
     def target(self, name: str) -> AbstractContextManager[None]: ...
     def try_target(self, name: str) -> AbstractContextManager[None]: ...
 
@@ -503,6 +718,18 @@ class Neighbours(Protocol):
     @property
     def watch(self) -> Watch: ...
     @property
+    def register(self) -> Register: ...
+    @property
+    def authority(self) -> Authority: ...
+    @property
+    def proofs(self) -> Proofs: ...
+    @property
+    def archive(self) -> Archive: ...
+    @property
+    def belongings(self) -> Belongings: ...
+    @property
+    def authority_spec(self) -> AuthoritySpec | None: ...
+    @property
     def time_sources(self) -> TimeSources: ...
     @property
     def policy(self) -> Policy: ...
@@ -523,8 +750,14 @@ class Neighbours(Protocol):
         """Where a try at the directory can prove itself first, if there is such a place."""
 
     def revoker(self) -> Revoker: ...
+    def signing_key(self) -> "PrivateKey":
+        """The private CA's key; raises LockedError where there is no passphrase to be had."""
+
     def zone(self) -> Zone: ...
     def propagation(self) -> Propagation: ...
     def shelf(self, target: str) -> Shelf: ...
     def reloader(self, target: str) -> Reloader: ...
     def probe(self, target: str) -> Probe | None: ...
+    def client_probe(self, target: str) -> ClientProbe | None: ...
+    def safe(self) -> Safe | None:
+        """None where no backups are kept by themselves."""

@@ -181,7 +181,7 @@ def _describe(certificate: x509.Certificate) -> Certificate:
     try:
         return Certificate(
             names=tuple(clean(name) for name in _names(certificate)),
-            serial=_even_hex(certificate.serial_number),
+            serial=even_hex(certificate.serial_number),
             fingerprint=certificate.fingerprint(SHA256()).hex(),
             issuer=clean(_issuer(certificate)),
             not_before=certificate.not_valid_before_utc,
@@ -207,6 +207,7 @@ def _issuer(certificate: x509.Certificate) -> str:
     return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
 
-def _even_hex(number: int) -> str:
+def even_hex(number: int) -> str:
+    """How serials are written: lower-case hex of even length."""
     digits = f"{number:x}"
     return digits if len(digits) % 2 == 0 else f"0{digits}"

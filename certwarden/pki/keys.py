@@ -25,12 +25,13 @@ _RSA_BITS = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4
 
 def generate_key(key_type: KeyType) -> Secret:
     """A fresh private key, as unencrypted PKCS#8 PEM."""
-    key: PrivateKey
-    if key_type in _CURVES:
-        key = ec.generate_private_key(_CURVES[key_type]())
-    else:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS[key_type])
-    return serialise_key(key)
+    return serialise_key(_generate(key_type))
+
+
+def generate_key_pair(key_type: KeyType) -> tuple[Secret, bytes]:
+    """A fresh private key as unencrypted PKCS#8 PEM, and its SubjectPublicKeyInfo in DER."""
+    key = _generate(key_type)
+    return serialise_key(key), public_bytes(key)
 
 
 def serialise_key(key: PrivateKey) -> Secret:
@@ -61,6 +62,12 @@ def signature_hash(key: PrivateKey) -> SHA256 | SHA384:
     """The hash that belongs to the key's strength."""
     is_p384 = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
     return SHA384() if is_p384 else SHA256()
+
+
+def _generate(key_type: KeyType) -> PrivateKey:
+    if key_type in _CURVES:
+        return ec.generate_private_key(_CURVES[key_type]())
+    return rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS[key_type])
 
 
 def build_csr(key_pem: Secret, domains: Sequence[str]) -> bytes:

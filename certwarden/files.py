@@ -123,7 +123,7 @@ def read_file(path: Path, limit: int) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        data = b""
+        data = bytearray()  # bytes would be copied with each chunk
         while len(data) <= limit and (
             chunk := os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
         ):
@@ -132,7 +132,7 @@ def read_file(path: Path, limit: int) -> bytes:
         os.close(descriptor)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"more than {limit} bytes", str(path))
-    return data
+    return bytes(data)
 
 
 def has_temporaries(directory: Path) -> bool:

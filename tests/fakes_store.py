@@ -408,12 +408,20 @@ class FakeLedger:
         *,
         was_active: bool | None,
         served_before: str | None,
+        crl_number: int | None = None,
     ) -> int:
         with self._lock:
             number = len(self.deploys) + 1
             self.deploys.append(
                 DeployRecord(
-                    number, target, fingerprint, at, was_active, served_before, DeployOutcome.BEGUN
+                    id=number,
+                    target=target,
+                    fingerprint=fingerprint,
+                    begun_at=at,
+                    was_active=was_active,
+                    served_before=served_before,
+                    outcome=DeployOutcome.BEGUN,
+                    crl_number=crl_number,
                 )
             )
             return number
@@ -437,7 +445,7 @@ class FakeLedger:
     def repeated_deploys(self, target: str) -> tuple[DeployRecord, ...]:
         with self._lock:
             mine = [each for each in reversed(self.deploys) if each.target == target]
-        row = takewhile(lambda each: each.fingerprint == mine[0].fingerprint, mine)
+        row = takewhile(lambda each: _leaf_and_list(each) == _leaf_and_list(mine[0]), mine)
         uncounted = {DeployOutcome.BEGUN, DeployOutcome.UNREACHABLE}
         return tuple(each for each in row if each.outcome not in uncounted)
 
@@ -472,6 +480,9 @@ class FakeLocks:
     def try_orders(self) -> AbstractContextManager[None]:
         return self._hold("orders")
 
+    def authority(self) -> AbstractContextManager[None]:
+        return self._hold("authority")
+
     def try_target(self, name: str) -> AbstractContextManager[None]:
         return self._hold(f"target-{name}")
 
@@ -493,6 +504,10 @@ class FakeLocks:
             yield
         finally:
             self.held.discard(name)
+
+
+def _leaf_and_list(deploy: DeployRecord) -> tuple[str, int | None]:
+    return deploy.fingerprint, deploy.crl_number
 
 
 def _same(one: TxtRecord, other: TxtRecord) -> bool:

@@ -2,7 +2,8 @@
 
 Owns the file, its mode and its migrations; the tables' meaning is the ledger's. One connection,
 shared by the threads of a process under a lock; other processes take turns by SQLite's own. What
-threads write at the same time is committed together: a card takes its time for every commit.
+threads write at the same time is committed together: a card takes its time for every commit. Before
+a migration a plain copy is kept beside the file, `….before-4` before the fourth; the last one only.
 
 A damaged database must not keep certificates from being renewed: when it is opened for writing and
 SQLite finds it damaged, it is set aside, and a new one begun. Damage that only a later query meets
@@ -40,7 +41,10 @@ _HINTS = {
     "SQLITE_BUSY": "end the program that keeps it locked, and run again",
 }
 _DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
-_FORGOTTEN = "history, back-off, TXT records that may be left, and revocations asked for"
+_FORGOTTEN = (
+    "history, back-off, TXT records that may be left, revocations asked for, and the register of "
+    "client certificates"
+)
 
 Migration = Sequence[str]  # SQL statements, run in one transaction
 
@@ -216,7 +220,8 @@ class Database:
                         f"{error.what}; it was set aside as {aside.name}, and forgotten are "
                         f"{_FORGOTTEN}",
                         "ask again for revocations, look for old _acme-challenge records in the "
-                        "zone, and if it happens again replace the card or disk",
+                        "zone, and if it happens again replace the card or disk; clients that were "
+                        "revoked are taken over from the published list",
                     )
                     return self._connect(self._place())
 
@@ -290,10 +295,27 @@ class Database:
                     f"(its version is {version}, known are those up to {newest})",
                     "install that certwarden again, or restore a backup from before it",
                 )
+            if 0 < version < newest:
+                self._keep_copy(connection, newest)
             for migration in self._migrations[version:]:
                 for statement in migration:
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {newest}")
+
+    def _keep_copy(self, connection: sqlite3.Connection, newest: int) -> None:
+        """Keeps what is about to be migrated, in place of what was kept before an earlier one.
+
+        Whoever calls holds SQLite's lock for writing. The file itself is not opened: see `_place`.
+        """
+        kept = self._path.with_name(f"{self._path.name}.before-{newest}")
+        with explained(f"no copy of the database {self._path} can be kept before its migration"):
+            for earlier in self._path.parent.iterdir():
+                if earlier.name.startswith(f"{files.TEMPORARY_PREFIX}{self._path.name}.before-"):
+                    earlier.unlink(missing_ok=True)  # a killed one's
+            files.write_file(kept, Content(connection.serialize(), _MODE))
+            for earlier in self._path.parent.iterdir():
+                if earlier.name.startswith(f"{self._path.name}.before-") and earlier != kept:
+                    earlier.unlink(missing_ok=True)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

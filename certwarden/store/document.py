@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 MAX_DOCUMENT_BYTES = 256 * 1024
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
-Field = str | datetime | tuple[str, ...] | None
+Field = str | bool | datetime | tuple[str, ...] | None
 
 
 def build_document(fields: Mapping[str, Field]) -> bytes:
@@ -42,6 +42,12 @@ class Document:
             case str(text):
                 return text
         raise ValueError(f"{name} is not a text")
+
+    def flag(self, name: str) -> bool:
+        match self._fields.get(name):
+            case bool(flag):
+                return flag
+        raise ValueError(f"{name} is neither true nor false")
 
     def optional_text(self, name: str) -> str | None:
         return None if self._fields.get(name) is None else self.text(name)

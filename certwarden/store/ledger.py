@@ -3,8 +3,9 @@
 What is about to be done is written down before it is done, so that whoever comes after a power cut
 knows of it. Implements the ports Attempts, TxtJournal, Revocations, Deploys and History on one
 database, and shares that with the books beside it: what was spent of a CA's limits, what CAs said
-about renewals, and the watch over clock, token and what was told. What is kept is bounded by count,
-never by age: a wrong clock must not make it forget.
+about renewals, the watch over clock, token and what was told, the private CA's register, and the
+proofs of who is let in. What is kept is bounded by count, never by age: a wrong clock must not make
+it forget; the register forgets nothing.
 """
 
 import json
@@ -28,7 +29,10 @@ from certwarden.model import (
     TxtRecord,
 )
 from certwarden.ports import Reporter
+from certwarden.store.archive import RegisterArchive
 from certwarden.store.database import Database
+from certwarden.store.proofs import ProofBook
+from certwarden.store.register import Register
 from certwarden.store.schema import MIGRATIONS, instant_text, optional_instant
 from certwarden.store.spending import SpendingBook
 from certwarden.store.watch import SuggestionBook, WatchBook
@@ -41,7 +45,8 @@ EVENTS_KEPT = 10_000
 class Ledger:
     """The ledger at `path`. Safe for threads; every write is on the disk when it returns.
 
-    Its books `limits`, `suggestions` and `watch` are the ports of those names.
+    Its books `limits`, `suggestions`, `watch`, `register` and `proofs` are the ports of those
+    names.
 
     `read_only` is for commands that change nothing: where there is no ledger yet, none is made.
     A damaged one counts as none, and the reporter is told; who writes sets it aside. All methods
@@ -55,6 +60,9 @@ class Ledger:
         self.limits = SpendingBook(self._database)
         self.suggestions = SuggestionBook(self._database)
         self.watch = WatchBook(self._database, path.parent)
+        self.register = Register(self._database)
+        self.proofs = ProofBook(self._database)
+        self.archive = RegisterArchive(self._database)
 
     def close(self) -> None:
         """Lets go of the database; the next call opens it again."""
@@ -263,6 +271,7 @@ class Ledger:
         *,
         was_active: bool | None,
         served_before: str | None,
+        crl_number: int | None = None,
     ) -> int:
         """Writes down that a deploy begins, and what was found before it; its number."""
         with self._database.transaction() as connection:
@@ -275,8 +284,8 @@ class Ledger:
             return _inserted(
                 connection.execute(
                     "INSERT INTO deploys (target, fingerprint, begun_at, was_active,"
-                    " served_before, outcome) VALUES (:target, :fingerprint, :begun_at,"
-                    " :was_active, :served_before, :outcome)",
+                    " served_before, outcome, crl_number) VALUES (:target, :fingerprint,"
+                    " :begun_at, :was_active, :served_before, :outcome, :crl_number)",
                     {
                         "target": target,
                         "fingerprint": fingerprint,
@@ -284,6 +293,7 @@ class Ledger:
                         "was_active": was_active,
                         "served_before": served_before,
                         "outcome": DeployOutcome.BEGUN,
+                        "crl_number": crl_number,
                     },
                 )
             )
@@ -314,7 +324,7 @@ class Ledger:
             return _deploy(row) if row else None
 
     def repeated_deploys(self, target: str) -> tuple[DeployRecord, ...]:
-        """Deploys of the last fingerprint that failed or succeeded, newest first, in a row.
+        """Deploys of the last leaf and list that failed or succeeded, newest first, in a row.
 
         One that was cut short, or at which nobody answered, neither counts nor ends the row.
         """
@@ -323,7 +333,7 @@ class Ledger:
                 "SELECT * FROM deploys WHERE target = :target"
                 " AND outcome IN (:failed, :in_use, :installed) AND id > ("
                 "SELECT coalesce(max(each.id), 0) FROM deploys AS each WHERE target = :target AND"
-                " fingerprint <> (SELECT fingerprint FROM"
+                " (fingerprint, crl_number) IS NOT (SELECT fingerprint, crl_number FROM"
                 " deploys WHERE target = :target ORDER BY id DESC LIMIT 1)) ORDER BY id DESC",
                 {
                     "target": target,
@@ -424,6 +434,7 @@ def _deploy(row: sqlite3.Row) -> DeployRecord:
         what=row["what"],
         hint=row["hint"],
         ended_at=optional_instant(row["ended_at"]),
+        crl_number=row["crl_number"],
     )
 
 

@@ -1,6 +1,6 @@
 """One certwarden at a time: locks that the kernel lets go of when their holder dies.
 
-They are files: STATE/locks/orders, STATE/locks/target-NAME.
+They are files: STATE/locks/orders, STATE/locks/authority, STATE/locks/target-NAME.
 """
 
 import time
@@ -44,6 +44,10 @@ class FileLocks:
     def try_orders(self) -> AbstractContextManager[None]:
         """The same without waiting: Busy at once where it is held."""
         return self._hold("orders", timedelta())
+
+    def authority(self) -> AbstractContextManager[None]:
+        """The private CA: its register, its key, and its list."""
+        return self._hold("authority", self._patience)
 
     def target(self, name: str) -> AbstractContextManager[None]:
         """What is done to a target's files and its program."""

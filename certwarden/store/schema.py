@@ -159,12 +159,74 @@ MIGRATIONS: tuple[Migration, ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE client_certificates (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            serial TEXT NOT NULL UNIQUE,
+            purpose TEXT NOT NULL,
+            name TEXT NOT NULL,
+            email TEXT,
+            not_before TEXT,
+            not_after TEXT,
+            is_signed INTEGER NOT NULL,
+            revoked_at TEXT,
+            reason TEXT,
+            revoked_under INTEGER,
+            supersede_at TEXT,
+            pem BLOB
+        )
+        """,
+        "CREATE INDEX certificates_of_client ON client_certificates (name, id)",
+        """
+        CREATE INDEX revocations_of_clients
+            ON client_certificates (revoked_at, serial, reason, not_after, revoked_under)
+            WHERE revoked_at IS NOT NULL
+        """,
+        """
+        CREATE TABLE authority_book (
+            only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+            last_number INTEGER NOT NULL,
+            signed_at TEXT,
+            backed_up_at TEXT
+        )
+        """,
+        "INSERT INTO authority_book (only_row, last_number) VALUES (1, 0)",
+        """
+        CREATE TABLE ladder (
+            number INTEGER PRIMARY KEY,
+            at TEXT NOT NULL,
+            next_update TEXT NOT NULL,
+            pem BLOB NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE proofs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            target TEXT NOT NULL UNIQUE,
+            crl_number INTEGER NOT NULL,
+            at TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            what TEXT NOT NULL,
+            hint TEXT NOT NULL,
+            since TEXT,
+            failures INTEGER NOT NULL,
+            is_resumable INTEGER NOT NULL
+        )
+        """,
+        "ALTER TABLE deploys ADD COLUMN crl_number INTEGER",
+    ),
 )
 
 
 def instant_text(instant: datetime) -> str:
     """The instant in UTC, to the microsecond."""
     return instant.astimezone(UTC).isoformat()
+
+
+def optional_text(instant: datetime | None) -> str | None:
+    """The same; NULL where there is none."""
+    return instant_text(instant) if instant else None
 
 
 def optional_instant(text: str | None) -> datetime | None:

@@ -527,6 +527,18 @@ class TestDeploys:
         assert deploys.repeated_deploys("node-red") == ()
         assert deploys.repeated_deploys("nginx") == ()
 
+    def test_another_list_ends_the_row(self, deploys: Deploys) -> None:
+        """With a new revocation list beside the same leaf it begins anew; so it does without."""
+        _deploys(deploys, "ab", DeployOutcome.FAILED, crl_number=None)
+        _deploys(deploys, "ab", DeployOutcome.FAILED, crl_number=None)
+        assert len(deploys.repeated_deploys("node-red")) == 2
+        _deploys(deploys, "ab", DeployOutcome.FAILED, DeployOutcome.FAILED, crl_number=7)
+        assert [each.crl_number for each in deploys.repeated_deploys("node-red")] == [7, 7]
+        _deploys(deploys, "ab", DeployOutcome.FAILED, crl_number=8)
+        assert [each.crl_number for each in deploys.repeated_deploys("node-red")] == [8]
+        _deploys(deploys, "ab", DeployOutcome.FAILED, crl_number=None)
+        assert [each.crl_number for each in deploys.repeated_deploys("node-red")] == [None]
+
     def test_inactive_is_not_unknown(self, deploys: Deploys) -> None:
         """A unit that was down is told from one that nobody could ask about."""
         deploys.begin_deploy("node-red", "ab", NOW, was_active=False, served_before=None)
@@ -567,9 +579,9 @@ class TestLocks:
             yield FileLocks(tmp_path, reporter, "renew", timedelta(0))
 
     def test_different_locks_do_not_wait(self, locks: Locks) -> None:
-        """Orders and each target are locked apart, one after the other as often as wanted."""
+        """Orders, authority and targets are locked apart, one after the other, time and again."""
         for _ in range(2):
-            with locks.orders(), locks.target("node-red"):
+            with locks.orders(), locks.authority(), locks.target("node-red"):
                 pass
 
     def test_held_by_another(self, locks: Locks) -> None:
@@ -602,12 +614,19 @@ def _attempt(attempts: Attempts, certificate: str, error: Error | None) -> int:
     return number
 
 
-def _deploys(deploys: Deploys, fingerprint: str, *outcomes: DeployOutcome) -> list[int]:
+def _deploys(
+    deploys: Deploys, fingerprint: str, *outcomes: DeployOutcome, crl_number: int | None = None
+) -> list[int]:
     """Deploys of the fingerprint to `node-red` that ended like this; their numbers."""
     numbers = []
     for outcome in outcomes:
         number = deploys.begin_deploy(
-            "node-red", fingerprint, NOW, was_active=None, served_before=None
+            "node-red",
+            fingerprint,
+            NOW,
+            was_active=None,
+            served_before=None,
+            crl_number=crl_number,
         )
         if outcome is not DeployOutcome.BEGUN:
             error = Error("not served") if outcome is DeployOutcome.FAILED else None

@@ -1,12 +1,16 @@
 """Setting a damaged database aside: under which names, with its journal, whenever it is killed."""
 
 import fcntl
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from certwarden.store import damage
 from certwarden.store.damage import KEPT, set_aside
 from tests import crash
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -54,6 +58,25 @@ def test_in_use(path: Path) -> None:
         fcntl.lockf(other, fcntl.LOCK_SH, 510, 0x40000002)
         assert crash.in_child(work) == 0
     assert contents(path) == {"": b"damaged"}
+
+
+def test_a_glance_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that only finds it damaged as well does not keep it from being set aside."""
+    monkeypatch.setattr(damage, "GLANCE_SECONDS", 30)
+    waits = path.with_name("waits")
+
+    def work() -> None:
+        monkeypatch.setattr(time, "sleep", lambda _: waits.touch())
+        set_aside(path)
+
+    path.write_bytes(b"damaged")
+    with ThreadPoolExecutor(1) as pool, path.open("r+b") as other:
+        fcntl.lockf(other, fcntl.LOCK_SH, 510, 0x40000002)
+        child = pool.submit(crash.in_child, work)
+        wait_until(waits.exists)
+        fcntl.lockf(other, fcntl.LOCK_UN)
+        assert child.result() == 0
+    assert contents(path) == {".damaged": b"damaged", "waits": b""}
 
 
 def test_killed_at_each_step(tmp_path: Path) -> None:

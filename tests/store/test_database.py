@@ -4,10 +4,12 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from certwarden import files
 from certwarden.errors import StoreError
 from certwarden.ports import Level
 from certwarden.store import database as database_module
@@ -91,6 +93,80 @@ def test_failed_block_is_rolled_back(path: Path) -> None:
         work()
     database.close()
     assert rows(path, [FIRST]) == [("kept",)]
+
+
+# ── copies before a migration ─────────────────────────────────────────────────────────────────────
+
+
+def copy_of(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.before-{version}")
+
+
+def test_a_migration_keeps_a_copy(path: Path) -> None:
+    """What a migration finds is kept beside it, for us alone, and is a whole database."""
+    rows(path, [FIRST])
+    assert _names(path) == {path.name}
+    rows(path, [FIRST, SECOND])
+    assert _names(path) == {path.name, copy_of(path, 2).name}
+    assert stat.S_IMODE(copy_of(path, 2).stat().st_mode) == 0o600
+    assert rows(copy_of(path, 2), [FIRST]) == [("kept",)]
+
+
+def test_only_the_last_copy_is_kept(path: Path) -> None:
+    """A migration's copy takes the place of the one before, and of what a killed one left."""
+    rows(path, [FIRST])
+    path.with_name(f"{files.TEMPORARY_PREFIX}{path.name}.before-2-1").write_bytes(b"")
+    for count in (2, 3):
+        rows(path, [FIRST, SECOND, ("CREATE TABLE three (x TEXT)",)][:count])
+    assert _names(path) == {path.name, copy_of(path, 3).name}
+    assert rows(copy_of(path, 3), [FIRST, SECOND]) == [("kept", "new")]
+
+
+def test_without_a_copy_nothing_is_migrated(path: Path) -> None:
+    """A copy that cannot be kept is an error that says so, and the database stays as it is."""
+    rows(path, [FIRST])
+    copy_of(path, 2).mkdir()
+    with pytest.raises(StoreError, match="no copy of the database"):
+        rows(path, [FIRST, SECOND])
+    assert rows(path, [FIRST]) == [("kept",)]
+
+
+def test_killed_while_migrating(tmp_path: Path) -> None:
+    """The copy is there whole or not at all; the next opening migrates, and nothing is lost."""
+
+    def begin(step: int) -> crash.Work:
+        path = tmp_path / f"{step}" / "certwarden.db"
+        path.parent.mkdir()
+        rows(path, [FIRST])
+        return partial(rows, path, [FIRST, SECOND])
+
+    for step in crash.killed_at_each_step(begin):
+        path = tmp_path / f"{step}" / "certwarden.db"
+        if copy_of(path, 2).exists():
+            assert rows(copy_of(path, 2), [FIRST]) == [("kept",)]
+        assert rows(path, [FIRST, SECOND]) == [("kept", "new")]
+        assert _names(path) == {path.name, copy_of(path, 2).name}
+
+
+def test_locks_outlive_the_copy(path: Path) -> None:
+    """Whoever copies keeps SQLite's lock while it migrates: nobody writes in between."""
+    rows(path, [FIRST])
+    other = sqlite3.connect(path, timeout=0, isolation_level=None)
+    database = Database(path, [FIRST, SECOND], create=True)
+    kept, tried = database._keep_copy, []
+
+    def keep_copy(connection: sqlite3.Connection, newest: int) -> None:
+        kept(connection, newest)
+        with pytest.raises(sqlite3.OperationalError, match="locked") as refused:
+            other.execute("BEGIN IMMEDIATE")
+        tried.append(refused.value)
+
+    database._keep_copy = keep_copy  # type: ignore[method-assign]
+    with database.reading():
+        pass
+    database.close()
+    other.close()
+    assert tried
 
 
 # ── threads ──────────────────────────────────────────────────────────────────────────────────────
@@ -283,6 +359,8 @@ def test_damaged_is_set_aside(
     assert (told.level, told.subject) == (Level.ERROR, "certwarden.db")
     assert "set aside as certwarden.db.damaged" in told.text
     assert "revocations" in told.text
+    assert "register of client certificates" in told.text
+    assert "taken over from the published list" in told.hint
     assert "_acme-challenge" in told.hint
 
 

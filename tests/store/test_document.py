@@ -14,7 +14,9 @@ def test_what_is_written_is_read() -> None:
     """Texts, lists, absent values and instants come back; instants in UTC, to the second."""
     odd = datetime(2046, 1, 1, 3, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
     document = Document(
-        build_document({"a": "ü", "b": ("x", "y"), "c": None, "d": NOW, "e": odd, "f": ()})
+        build_document(
+            {"a": "ü", "b": ("x", "y"), "c": None, "d": NOW, "e": odd, "f": (), "g": True}
+        )
     )
     assert document.text("a") == "ü"
     assert document.texts("b") == ("x", "y")
@@ -23,6 +25,7 @@ def test_what_is_written_is_read() -> None:
     assert document.instant("d") == NOW
     assert document.text("e") == "2046-01-01T01:00:00Z"
     assert document.texts("f") == ()
+    assert document.flag("g") is True
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"1", b"null", b"{", b"\xff\xfe", b"[" * 100_000])
@@ -44,6 +47,8 @@ def test_wrong_kinds() -> None:
         (document.instant, "a"),
         (document.instant, "c"),
         (document.instant, "d"),
+        (document.flag, "a"),
+        (document.flag, "absent"),
     ):
         with pytest.raises(ValueError, match=r"\w"):
             ask(name)

@@ -77,10 +77,14 @@ def test_patience_is_a_minute() -> None:
 def test_files(tmp_path: Path) -> None:
     """The locks are files of ours alone, where the design says."""
     locks = FileLocks(tmp_path / "state", RecordingReporter(), "renew")
-    with locks.orders(), locks.target("node-red"):
+    with locks.orders(), locks.authority(), locks.target("node-red"):
         pass
     directory = tmp_path / "state" / "locks"
-    assert {entry.name for entry in directory.iterdir()} == {"orders", "target-node-red"}
+    assert {entry.name for entry in directory.iterdir()} == {
+        "orders",
+        "authority",
+        "target-node-red",
+    }
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 

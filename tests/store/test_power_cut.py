@@ -9,14 +9,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from certwarden.model import RevocationReason, Secret
+from certwarden.store.authority import AuthorityStore
 from certwarden.store.certificates import CertificateStore
+from certwarden.store.ledger import Ledger
 from tests import crash
 from tests.builders import NOW, a_draft, chains_for
+from tests.builders_authority import a_client_certificate, a_private_authority
 
 DRAFT = a_draft(order_url="https://acme.example/order/1")
 
@@ -112,6 +117,44 @@ def test_power_cut_after_saving(disk: Disk, tmp_path: Path) -> None:
     loaded = CertificateStore(place, read_only=True).load("home")
     assert loaded is not None
     assert loaded.pair.key_pem == DRAFT.key_pem
+
+
+def test_power_cut_at_each_step_of_founding_the_authority(disk: Disk, tmp_path: Path) -> None:
+    """After a power cut there is a whole authority or none, and then another can be founded."""
+    root_pem, key, state = a_private_authority().root_pem, Secret(b"key"), disk.root / "state"
+
+    def begin(_: int) -> crash.Work:
+        shutil.rmtree(state, ignore_errors=True)
+        disk.settle()
+        return partial(AuthorityStore(state).create, root_pem, key, is_locked=True)
+
+    for step in crash.killed_at_each_step(begin):
+        found = AuthorityStore(disk.after_power_cut(tmp_path / f"found-{step}") / "state")
+        if found.root() is None:
+            found.create(root_pem, key, is_locked=True)
+        assert (found.key(), found.is_locked()) == (key, True)
+
+
+def test_power_cut_after_a_revocation(disk: Disk, tmp_path: Path) -> None:
+    """What was acknowledged is on the disk: revocation, number, ladder, and the published list."""
+    authority, later = a_private_authority(), NOW + timedelta(days=10)
+    ledger, store = (
+        Ledger(disk.root / "state" / "certwarden.db"),
+        AuthorityStore(disk.root / "state"),
+    )
+    store.create(authority.root_pem, Secret(b"key"), is_locked=True)
+    ledger.register.add([a_client_certificate("0a")])
+    ledger.register.revoke(["0a"], RevocationReason.UNSPECIFIED, NOW)
+    first, rung = ledger.register.sign_lists([NOW, later], NOW, authority.sign_list)
+    store.publish(first)
+    place = disk.after_power_cut(tmp_path / "found") / "state"
+    ledger.close()
+    found = Ledger(place / "certwarden.db")
+    assert found.register.last_number() == 2
+    assert found.register.rung(2) == rung.pem
+    assert found.register.unlisted(None) == {"0a"}
+    assert AuthorityStore(place).crl() == first
+    found.close()
 
 
 def test_this_test_can_tell(disk: Disk, tmp_path: Path) -> None:

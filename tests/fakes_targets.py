@@ -11,9 +11,18 @@ fakes to the same promises as the real neighbours.
 
 from dataclasses import dataclass
 
-from certwarden.errors import TargetError
-from certwarden.model import Installed, NoHandshake, Pair, Seen, Served, Unreachable
+from certwarden.errors import MaterialError, TargetError
+from certwarden.model import (
+    ClientTrust,
+    Installed,
+    NoHandshake,
+    Pair,
+    Seen,
+    Served,
+    Unreachable,
+)
 from certwarden.pki.certificate import is_placeholder
+from certwarden.pki.crl import read_crl
 
 
 @dataclass(frozen=True)
@@ -23,13 +32,18 @@ class FakeGeneration:
     number: int
     pair: Pair
     is_placeholder: bool
+    trust: ClientTrust | None = None
 
 
 class FakeShelf:
-    """Generations in memory. `standing` is the pair found at the fixed paths before the first."""
+    """Generations in memory. `standing` is the pair found at the fixed paths before the first.
 
-    def __init__(self, standing: Pair | None = None) -> None:
+    `client_auth` says whether the target asks its clients for certificates.
+    """
+
+    def __init__(self, standing: Pair | None = None, *, client_auth: bool = False) -> None:
         self.standing = standing
+        self.client_auth = client_auth
         self.generations: list[FakeGeneration] = []  # all that were ever published, oldest first
         self.good: FakeGeneration | None = None
         self.is_broken = False  # somebody overwrote one of the files: repaired by the next publish
@@ -45,13 +59,25 @@ class FakeShelf:
         current = self.current
         return _as_installed(current) if current else None
 
-    def publish(self, pair: Pair) -> Installed:
+    def publish(self, pair: Pair, trust: ClientTrust | None = None) -> Installed:
         if self.publish_error:
             raise self.publish_error
-        generation = FakeGeneration(len(self.generations) + 1, pair, is_placeholder(pair))
+        judged_by = self._trust(trust) if self.client_auth else None
+        number = len(self.generations) + 1
+        generation = FakeGeneration(number, pair, is_placeholder(pair), judged_by)
         self.generations.append(generation)
         self.is_broken = False
         return _as_installed(generation)
+
+    def _trust(self, given: ClientTrust | None) -> ClientTrust:
+        if given is None:
+            if self.current is None or self.current.trust is None:
+                raise TargetError("there is no revocation list yet")
+            return self.current.trust
+        earlier = [each.trust for each in self.generations if each.trust]
+        if any(_is_newer(each, given) for each in earlier):
+            raise TargetError("the list is older than one that was published before")
+        return given
 
     def is_untidy(self) -> bool:
         return self.is_littered
@@ -88,6 +114,7 @@ class FakeReloader:
         self.says = ""
         self.reloads = 0
         self.loaded: Pair | None = None
+        self.judges_by: ClientTrust | None = None  # whom it lets in, once it was reloaded
 
     def is_active(self) -> bool | None:
         return self.is_running if self.is_unit else None
@@ -99,7 +126,7 @@ class FakeReloader:
         current = self.shelf.current
         if self.is_deaf or current is None:
             return
-        self.loaded = current.pair
+        self.loaded, self.judges_by = current.pair, current.trust
         self.is_running = current.pair.certificate.fingerprint not in self.dies_of
 
     def complaint(self) -> str:
@@ -125,7 +152,20 @@ class FakeProbe:
         return Served(self.program.loaded.certificate)
 
 
+def _is_newer(earlier: ClientTrust, given: ClientTrust) -> bool:
+    """Another CA's numbers say nothing; an extended root is the same CA."""
+    if earlier.root_pem != given.root_pem:
+        try:
+            read_crl(earlier.crl.pem, given.root_pem)
+        except MaterialError:
+            return False
+    return earlier.crl.number > given.crl.number
+
+
 def _as_installed(generation: FakeGeneration) -> Installed:
     return Installed(
-        generation.number, generation.pair.certificate, is_placeholder=generation.is_placeholder
+        generation.number,
+        generation.pair.certificate,
+        is_placeholder=generation.is_placeholder,
+        trust=generation.trust,
     )

@@ -23,14 +23,19 @@ from pathlib import Path
 from certwarden import files
 from certwarden.errors import MaterialError, TargetError, clean
 from certwarden.files import Content
-from certwarden.model import GenerationFile, Installed, Pair, Secret, TargetSpec
-from certwarden.pki.certificate import (
-    MAX_CHAIN_BYTES,
-    is_placeholder,
-    read_pair,
-)
+from certwarden.model import ClientTrust, GenerationFile, Installed, Pair, TargetSpec
+from certwarden.pki.certificate import is_placeholder
+from certwarden.pki.crl import read_crl
 from certwarden.targets import foreign
 from certwarden.targets.fixed import FixedPaths
+from certwarden.targets.generation import (
+    Material,
+    data_of,
+    load_list,
+    load_pair,
+    load_trust,
+)
+from certwarden.targets.loading import check_loadable
 from certwarden.targets.node_red.reports import LOADED, forget_the_dead
 
 KEPT_GENERATIONS = 2
@@ -61,24 +66,27 @@ class GenerationShelf:
         """What is current, whole, readable to whom it should be, and where the fixed paths lead."""
         with self._explained("read"):
             name = self._destination(_CURRENT)
-            pair = self._load(name) if name else None
-            if not name or not pair or not self._fixed.lead_to(name, self._contents(pair)):
+            found = self._load(name) if name else None
+            if not found or not self._fixed.lead_to(name, self._contents(found)):
                 return None
-            return _installed(name, pair)
+            return _installed(name, found)
 
-    def publish(self, pair: Pair) -> Installed:
+    def publish(self, pair: Pair, trust: ClientTrust | None = None) -> Installed:
         """Makes the pair a generation, and current; then makes the fixed paths lead to it.
 
-        Where that last step is not ours to take, the error says who can; what was published stands.
+        `trust` goes beside it where the target asks its clients for certificates: without one,
+        what is installed; never a list that is older than one that was published here before.
+        Where the last step is not ours to take, the error says who can; what was published stands.
         """
         with self._explained("written"):
             self._prepare()
+            material = Material(pair, self._trust(trust) if self._spec.client_auth else None)
             if not self._spec.copy and self._fixed.are_ours_to_change():
-                self._take_over()
-            name = self._shelve(pair)
-            self._switch(name, pair)
+                self._take_over(material.trust)
+            name = self._shelve(material)
+            self._switch(name, material)
             self._prune()
-        return _installed(name, pair)
+        return _installed(name, material)
 
     def is_untidy(self) -> bool:
         """Whether a killed writer has left something half done."""
@@ -96,10 +104,10 @@ class GenerationShelf:
         """
         name = f"{number:04d}"
         with self._explained("written"):
-            pair = self._load(name)
-            if pair is None:
+            found = self._load(name)
+            if found is None:
                 raise TargetError(f"generation {name} of {self._spec.name} is gone or not whole")
-            if not is_placeholder(pair) and self._destination(_GOOD) != name:
+            if not is_placeholder(found.pair) and self._destination(_GOOD) != name:
                 files.switch_link(self._directory / _GOOD, f"{_GENERATIONS}/{name}")
 
     def last_good(self) -> Pair | None:
@@ -107,7 +115,7 @@ class GenerationShelf:
         with self._explained("read"):
             name = self._destination(_GOOD)
             if name:
-                return self._load(name)
+                return self._load_pair(name)
             if before := self._fixed.before():
                 return before
             standing = self._fixed.standing()
@@ -125,40 +133,43 @@ class GenerationShelf:
             raise
         return found["name"] if found else ""
 
-    def _load(self, name: str) -> Pair | None:
-        """The generation's pair, if every file of it is there, in step, and of the right mode."""
-        directory = self._generations / name
+    def _load(self, name: str) -> Material | None:
+        """What the generation holds, if every file is there, in step, and of the right mode."""
+        generation = self._generations / name
         try:
-            key = files.read_file(directory / GenerationFile.PRIVKEY, MAX_CHAIN_BYTES)
-            chain = files.read_file(directory / GenerationFile.FULLCHAIN, MAX_CHAIN_BYTES)
-            pair = read_pair(Secret(key), chain)
-            wanted = self._contents(pair)
-            is_whole = all(_holds(directory / file, wanted[file]) for file in self._spec.kind.files)
+            trust = load_trust(generation) if self._spec.client_auth else None
+            found = Material(load_pair(generation), trust)
+            is_whole = all(
+                _holds(generation / file, wanted) for file, wanted in self._contents(found).items()
+            )
         except PermissionError:
             raise
         except (OSError, MaterialError, TargetError):
             return None
-        return pair if is_whole else None
+        return found if is_whole else None
 
-    def _contents(self, pair: Pair) -> dict[GenerationFile, Content]:
+    def _load_pair(self, name: str) -> Pair | None:
+        """The generation's pair alone, whatever else a target of today's configuration has."""
+        try:
+            return load_pair(self._generations / name)
+        except PermissionError:
+            raise
+        except (OSError, MaterialError):
+            return None
+
+    def _contents(self, material: Material) -> dict[GenerationFile, Content]:
         """What each file holds, and who may read it; raises TargetError if there is no such group.
 
-        The key is readable to the target's group, the certificates to whoever gets this far.
+        The key is readable to the target's group, the rest to whoever gets this far.
         """
-        gid = self._gid()
-        fullchain, key = pair.fullchain_pem, pair.key_pem.reveal()
-        data = {
-            GenerationFile.PRIVKEY: key,
-            GenerationFile.FULLCHAIN: fullchain,
-            GenerationFile.CERT: pair.chain_pem[0],
-            GenerationFile.CHAIN: b"".join(pair.chain_pem[1:]),
-            GenerationFile.COMBINED: fullchain + key,
-        }
+        gid, data = self._gid(), data_of(material)
         return {
             file: Content(
-                held, mode=self._spec.mode if file in _WITH_KEY else CERTIFICATE_MODE, gid=gid
+                data[file],
+                mode=self._spec.mode if file in _WITH_KEY else CERTIFICATE_MODE,
+                gid=gid,
             )
-            for file, held in data.items()
+            for file in self._spec.files
         }
 
     def _gid(self) -> int | None:
@@ -171,6 +182,49 @@ class GenerationShelf:
                 f"there is no group {clean(self._spec.group)}, which {self._spec.name} names",
                 f"make it: sudo groupadd --system {clean(self._spec.group)}",
             ) from None
+
+    # ── whom to trust ─────────────────────────────────────────────────────────────────────────────
+
+    def _trust(self, given: ClientTrust | None) -> ClientTrust:
+        """What the next generation judges clients by; raises TargetError where it may not."""
+        if given is None:
+            return self._installed_trust()
+        try:
+            crl = read_crl(given.crl.pem, given.root_pem)
+        except MaterialError as error:
+            raise TargetError(
+                f"the revocation list for {self._spec.name} is not to be used: {error.what}",
+                "have a new one signed: `certwarden renew`",
+            ) from None
+        newest = self._newest_number(given.root_pem)
+        if crl.number < newest:
+            raise TargetError(
+                f"list number {crl.number} is older than number {newest}, "
+                f"which {self._spec.name} had already",
+                "have a new one signed: `certwarden renew`",
+            )
+        return ClientTrust(given.root_pem, crl)
+
+    def _installed_trust(self) -> ClientTrust:
+        name = self._destination(_CURRENT)
+        try:
+            return load_trust(self._generations / name)
+        except PermissionError:
+            raise
+        except (OSError, MaterialError):
+            raise TargetError(
+                f"there is no revocation list yet for {self._spec.name}",
+                "make the private CA: `certwarden ca init`",
+            ) from None
+
+    def _newest_number(self, root_pem: bytes) -> int:
+        """The greatest number of the CA's lists that are here; another CA counts for itself."""
+        newest = 0
+        for name in self._names():
+            with contextlib.suppress(OSError, MaterialError):
+                found = read_crl(load_list(self._generations / name), root_pem)
+                newest = max(newest, found.number)
+        return newest
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────
 
@@ -204,7 +258,7 @@ class GenerationShelf:
                 "`directory`",
             )
 
-    def _take_over(self) -> None:
+    def _take_over(self, trust: ClientTrust | None) -> None:
         """Publishes the pair that stands at the fixed paths, so that links to it take its place: a
         reader never finds half of one pair and half of another.
 
@@ -215,37 +269,39 @@ class GenerationShelf:
             self._finish()
             return
         is_ours = self._fixed.is_published(standing)
-        self._fixed.keep(self._contents(standing))
-        name = self._shelve(standing)
+        material = Material(standing, trust)
+        self._fixed.keep(self._contents(material))
+        name = self._shelve(material)
         if not is_ours and not self._destination(_GOOD):
             self.confirm(int(name))
-        self._switch(name, standing)
+        self._switch(name, material)
 
     def _finish(self) -> None:
         """Makes the second link, where somebody was stopped when he had made the first."""
         name = self._destination(_CURRENT)
-        pair = self._load(name) if name else None
-        if name and pair:
-            self._fixed.place(name, self._contents(pair))
+        found = self._load(name) if name else None
+        if found:
+            self._fixed.place(name, self._contents(found))
 
-    def _shelve(self, pair: Pair) -> str:
-        """The pair as the next generation, to which nothing leads yet."""
+    def _shelve(self, material: Material) -> str:
+        """The next generation, to which nothing leads yet; what OpenSSL cannot load is none."""
         taken = [int(name) for name in self._names()]
         taken += [int(name) for link in (_CURRENT, _GOOD) if (name := self._destination(link))]
         name = f"{max(taken, default=0) + 1:04d}"
-        contents = self._contents(pair)
-        files.write_directory(
-            self._generations / name,
-            {str(file): contents[file] for file in self._spec.kind.files},
-            DIRECTORY_MODE,
-            self._gid(),
-        )
+        generation = self._generations / name
+        contents = {str(file): content for file, content in self._contents(material).items()}
+        files.write_directory(generation, contents, DIRECTORY_MODE, self._gid())
+        try:
+            check_loadable(generation, self._spec.files)
+        except (TargetError, OSError):
+            files.remove_tree(generation)
+            raise
         return name
 
-    def _switch(self, name: str, pair: Pair) -> None:
-        """Makes the generation, which holds the pair, current, and the fixed paths lead to it."""
+    def _switch(self, name: str, material: Material) -> None:
+        """Makes the generation, which holds this, current, and the fixed paths lead to it."""
         files.switch_link(self._directory / _CURRENT, f"{_GENERATIONS}/{name}")
-        self._fixed.place(name, self._contents(pair))
+        self._fixed.place(name, self._contents(material))
 
     def _names(self) -> list[str]:
         """Of all generations that are there, oldest first."""
@@ -282,8 +338,13 @@ class GenerationShelf:
             ) from None
 
 
-def _installed(name: str, pair: Pair) -> Installed:
-    return Installed(int(name), pair.certificate, is_placeholder=is_placeholder(pair))
+def _installed(name: str, material: Material) -> Installed:
+    return Installed(
+        int(name),
+        material.pair.certificate,
+        is_placeholder=is_placeholder(material.pair),
+        trust=material.trust,
+    )
 
 
 def _holds(path: Path, wanted: Content) -> bool:
@@ -292,5 +353,6 @@ def _holds(path: Path, wanted: Content) -> bool:
         stat.S_ISREG(found.st_mode)
         and stat.S_IMODE(found.st_mode) == wanted.mode
         and (wanted.gid is None or found.st_gid == wanted.gid)
-        and files.read_file(path, 2 * MAX_CHAIN_BYTES) == wanted.data
+        and found.st_size == len(wanted.data)
+        and files.read_file(path, len(wanted.data)) == wanted.data
     )

@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ from certwarden.targets.shelf import GenerationShelf
 from tests.builders import NOW, a_pair, a_target_spec
 from tests.fakes_targets import FakeProbe, FakeReloader, FakeShelf
 from tests.targets.servers import a_closed_port, serving, tls
+from tests.targets.trust import SmallAuthority
 from tests.world.server import context_for
 
 
@@ -215,6 +217,87 @@ def test_a_generation_that_never_was_cannot_be_confirmed(target: Target) -> None
         target.shelf.confirm(7)
 
     assert target.shelf.last_good() == STANDING
+
+
+# ── targets that ask their clients for certificates ───────────────────────────────────────────────
+
+
+AUTHORITY = SmallAuthority()
+
+
+@pytest.fixture(params=["fake", "real"])
+def strict_shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+    """The shelf of such a target, with nothing on it."""
+    if request.param == "fake":
+        return FakeShelf(client_auth=True)
+    spec = a_target_spec(kind="files", directory=tmp_path / "live" / "web")
+    return GenerationShelf(replace(spec, client_auth=True))
+
+
+def test_a_list_is_installed_with_the_pair(strict_shelf: Shelf) -> None:
+    """`installed` and `publish` say which."""
+    trust = AUTHORITY.trust(3)
+
+    published = strict_shelf.publish(a_pair(), trust)
+
+    assert published.trust == trust
+    assert strict_shelf.installed() == published
+
+
+def test_a_new_pair_keeps_the_installed_list(strict_shelf: Shelf) -> None:
+    """Where none is given, what is there stays."""
+    trust = AUTHORITY.trust(3)
+    strict_shelf.publish(a_pair(), trust)
+
+    assert strict_shelf.publish(a_pair()).trust == trust
+
+
+def test_nothing_is_published_without_a_list(strict_shelf: Shelf) -> None:
+    """Nobody is let in by mistake before there is a CA."""
+    with pytest.raises(TargetError):
+        strict_shelf.publish(a_pair())
+
+    assert strict_shelf.installed() is None
+
+
+def test_an_older_list_is_refused(strict_shelf: Shelf) -> None:
+    """What is installed stays; the same number once more is in order."""
+    before = strict_shelf.publish(a_pair(), AUTHORITY.trust(3))
+
+    with pytest.raises(TargetError):
+        strict_shelf.publish(a_pair(), AUTHORITY.trust(2))
+
+    assert strict_shelf.installed() == before
+    assert strict_shelf.publish(a_pair(), AUTHORITY.trust(3)).number > before.number
+
+
+def test_an_extended_root_is_the_same_authority(strict_shelf: Shelf) -> None:
+    """Its numbers go on, and so does the list that the old root has signed."""
+    authority = SmallAuthority()
+    strict_shelf.publish(a_pair(), authority.trust(3))
+    authority.extend()
+
+    with pytest.raises(TargetError):
+        strict_shelf.publish(a_pair(), authority.trust(2))
+
+    extended = authority.trust(3)
+    assert strict_shelf.publish(a_pair(), extended).trust == extended
+
+
+def test_another_authority_counts_for_itself(strict_shelf: Shelf) -> None:
+    """Numbers of two CAs have nothing to do with each other."""
+    strict_shelf.publish(a_pair(), AUTHORITY.trust(3))
+    other = SmallAuthority().trust(1)
+
+    assert strict_shelf.publish(a_pair(), other).trust == other
+
+
+def test_a_target_that_asks_nobody_has_no_list(target: Target) -> None:
+    """Given one, it ignores it."""
+    assert target.shelf.publish(a_pair(), AUTHORITY.trust(3)).trust is None
+
+
+# ── the program and the look at it ────────────────────────────────────────────────────────────────
 
 
 def test_nobody_is_seen_where_nothing_runs(target: Target) -> None:

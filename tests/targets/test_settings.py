@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,17 @@ import pytest
 from certwarden.errors import TargetError
 from certwarden.targets import foreign
 from certwarden.targets.node_red import settings as module
-from certwarden.targets.node_red.settings import Inspection, inspect, read_inspection, snippet
+from certwarden.targets.node_red.settings import (
+    Inspection,
+    client_auth_contradiction,
+    inspect,
+    read_inspection,
+    snippet,
+)
 from certwarden.targets.process import Identity, Limits
 from certwarden.targets.shelf import GenerationShelf
 from tests.builders import a_pair, a_target_spec
+from tests.targets.trust import SmallAuthority
 
 NOBODY = 65534
 SETTINGS = Path("/somewhere/settings.js")
@@ -29,7 +37,7 @@ def home(tmp_path: Path) -> Path:
     home.mkdir()
     if os.geteuid() == 0:
         os.chown(home, NOBODY, NOBODY)
-        for parent in (tmp_path, *tmp_path.parents[:2]):
+        for parent in (tmp_path, *tmp_path.parents[:3]):
             parent.chmod(parent.stat().st_mode | 0o011)
     return home
 
@@ -80,11 +88,12 @@ def test_https_is_reported_with_its_files(home: Path) -> None:
 
 
 @needs_node
-def test_the_snippet_is_recognised(home: Path) -> None:
+@pytest.mark.parametrize("client_auth", [False, True])
+def test_the_snippet_is_recognised(home: Path, *, client_auth: bool) -> None:
     """What `snippet` prints works when pasted, and shows as certwarden's."""
     live = home / 'live "quoted" directory'
-    spec = a_target_spec(directory=live)
-    GenerationShelf(spec).publish(a_pair())
+    spec = replace(a_target_spec(directory=live), client_auth=client_auth)
+    GenerationShelf(spec).publish(a_pair(), SmallAuthority().trust())
     for path in (live, *live.rglob("*")):
         os.chown(path, home.stat().st_uid, home.stat().st_gid, follow_symlinks=False)
 
@@ -94,7 +103,9 @@ def test_the_snippet_is_recognised(home: Path) -> None:
     assert found.https is not None
     assert found.https.certwarden is not None
     assert found.https.certwarden.live == str(live)
+    assert found.https.certwarden.client_auth is client_auth
     assert found.https.is_usable
+    assert client_auth_contradiction(found, spec) == ""
 
 
 @needs_node
@@ -266,6 +277,29 @@ def test_the_uibuilder_trap_is_reported() -> None:
     assert read_inspection(SETTINGS, answer).uibuilder_without_certificate
 
 
+@pytest.mark.parametrize(
+    ("https", "client_auth", "said"),
+    [
+        ({"kind": "absent"}, True, ""),
+        ({"kind": "object", "request_cert": True}, True, ""),
+        ({"kind": "object", "request_cert": True}, False, ""),
+        ({"kind": "object"}, True, "asks nobody for a certificate"),
+        ({"kind": "object", "certwarden": {"client_auth": False}}, True, "asks nobody"),
+        ({"kind": "object", "certwarden": {"client_auth": False}}, False, ""),
+        ({"kind": "object", "certwarden": {"client_auth": True}}, False, "nobody gets in"),
+    ],
+)
+def test_settings_and_configuration_must_agree_on_client_certificates(
+    https: dict[str, Any], *, client_auth: bool, said: str
+) -> None:
+    """Else everybody gets in, or nobody; what is somebody's own is left to him."""
+    spec = replace(a_target_spec(), client_auth=client_auth)
+
+    found = client_auth_contradiction(read_inspection(SETTINGS, {"https": https}), spec)
+
+    assert found == "" if not said else said in found
+
+
 # ── the line ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -277,3 +311,17 @@ def test_the_snippet_names_the_packaged_module() -> None:
     path = line.partition('require("')[2].partition('"')[0]
     assert Path(path).is_file()
     assert line.endswith('({ live: "/var/lib/a \\"b\\"\\u2028" }),')
+
+
+def test_the_snippet_asks_for_client_certificates(home: Path) -> None:
+    """Where the target does: then flows are told whose they are, and nothing else changes."""
+    spec = replace(a_target_spec(directory=home), client_auth=True)
+
+    lines = snippet(spec).splitlines()
+
+    code = [line for line in lines if not line.startswith("//")]
+    assert code[0].endswith(f'({{ live: "{home}", clientAuth: true }}),')
+    assert [line.partition(":")[0] for line in code] == ["https", "httpNodeMiddleware"]
+    for line in lines:
+        for path in line.split('"')[1::2]:
+            assert Path(path).exists()

@@ -134,14 +134,46 @@ def read_inspection(settings: Path, answer: Mapping[str, Any]) -> Inspection:
 
 
 def snippet(spec: TargetSpec) -> str:
-    """The line for settings.js that has Node-RED take up what is published for this target."""
-    module = json.dumps(str(resources(_PACKAGE) / "hot.js"))
-    options = json.dumps(str(spec.directory))
-    return (
-        "// certwarden: HTTPS by certificates that are taken up without a restart.\n"
-        "// It belongs inside module.exports = { … }, in place of any other `https`.\n"
-        f"https: require({module})({{ live: {options} }}),\n"
-    )
+    """The lines for settings.js that have Node-RED take up what is published for this target.
+
+    Where it asks its clients for certificates, flows learn whose they are as well.
+    """
+    live = json.dumps(str(spec.directory))
+    options = f"live: {live}, clientAuth: true" if spec.client_auth else f"live: {live}"
+    lines = [
+        "// certwarden: HTTPS by certificates that are taken up without a restart.",
+        "// It belongs inside module.exports = { … }, in place of any other `https`.",
+        f"https: require({_module('hot.js')})({{ {options} }}),",
+    ]
+    if spec.client_auth:
+        identity = _module("identity.js")
+        lines += [
+            "// Whose certificate it was: msg.req.certwarden.name after an http-in node.",
+            f"httpNodeMiddleware: require({identity}),",
+            "// The same as msg._client.name in uibuilder; belongs inside its uibuilder: { … }.",
+            f"// hooks: require({identity}).uibuilder,",
+            "// The same as msg._client.certwarden.name in Dashboard 2.",
+            f"// nodesDir: {json.dumps(str(resources(_PACKAGE)))},",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def client_auth_contradiction(inspection: Inspection, spec: TargetSpec) -> str:
+    """How settings.js and the configured target differ about client certificates, or ""."""
+    https = inspection.https
+    if https is None or https.kind == "absent":
+        return ""
+    asks = https.certwarden.client_auth if https.certwarden else https.requests_client_certificates
+    if spec.client_auth and not asks:
+        return f"settings.js asks nobody for a certificate, but {spec.name} has client_auth"
+    if asks and https.certwarden and not spec.client_auth:
+        return f"settings.js has clientAuth, but {spec.name} has no client_auth: nobody gets in"
+    return ""
+
+
+def _module(name: str) -> str:
+    """A packaged module's path, as a string of JavaScript."""
+    return json.dumps(str(resources(_PACKAGE) / name))
 
 
 def _find_node(node: Path | None) -> str:

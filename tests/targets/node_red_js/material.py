@@ -82,9 +82,13 @@ def server(name: str = "home.example.org") -> Pair:
     return _sign(name, None, [(x509.SubjectAlternativeName([x509.DNSName(name)]), False)])
 
 
-def client(name: str, issuer: Pair) -> Pair:
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-    return _sign(name, issuer, [(usage, False)])
+def client(name: str, issuer: Pair, names: list[x509.GeneralName] | None = None) -> Pair:
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+    ]
+    if names:
+        extensions.append((x509.SubjectAlternativeName(names), False))
+    return _sign(name, issuer, extensions)
 
 
 def revocation_list(

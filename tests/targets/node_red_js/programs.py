@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from tests.waiting import wait_until
 from tests.world import tools
+from tests.world.process import free_port
 
 from .material import Pair
 
@@ -26,7 +28,9 @@ ROOT = HERE.parents[2]
 MODULES = ROOT / "certwarden" / "targets" / "node_red"
 HOT = MODULES / "hot.js"
 INSPECT = MODULES / "inspect.js"
+IDENTITY = MODULES / "identity.js"
 SERVER = HERE / "server.js"
+NODE_REDS = [("4.1", 18), ("4.1", 20), ("5.0", 22)]
 POLL = 0.2
 NOBODY = 65534
 
@@ -178,6 +182,26 @@ def running(
         yield program
     finally:
         program.stop()
+
+
+@contextmanager
+def node_red(
+    place: Path, version: str, major: int, options: str, more: str = ""
+) -> Iterator[tuple[Program, int]]:
+    """Node-RED with hot.js and these options; `more` are further lines of its settings.js."""
+    port = free_port()
+    (place / "settings.js").write_text(
+        f"""module.exports = {{
+            uiPort: {port}, uiHost: "127.0.0.1", flowFile: "flows.json",
+            telemetry: {{ enabled: false }}, externalModules: {{ autoInstall: false }},
+            https: require({json.dumps(str(HOT))})({options}),
+            {more}
+        }};"""
+    )
+    command: list[str | Path] = [node(major), tools.node_red(version), "--userDir", place]
+    with running(command, place) as program:
+        program.wait_for("Server now running at ")
+        yield program, port
 
 
 def copy_modules(directory: Path) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -13,46 +11,25 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import wait_until
-from tests.world import tools
-from tests.world.process import free_port
 
 from . import material
 from .material import Live, Pair
 from .programs import (
-    HOT,
+    NODE_REDS,
     POLL,
     Answer,
-    Program,
     ask,
     connection,
-    node,
+    node_red,
     plain_http,
     request,
-    running,
     serves,
     tls_context,
 )
 
-NODE_REDS = [("4.1", 18), ("4.1", 20), ("5.0", 22)]
 every_node_red = pytest.mark.parametrize(("version", "major"), NODE_REDS)
 
 pytestmark = pytest.mark.world
-
-
-@contextmanager
-def node_red(place: Path, version: str, major: int, options: str) -> Iterator[tuple[Program, int]]:
-    port = free_port()
-    (place / "settings.js").write_text(
-        f"""module.exports = {{
-            uiPort: {port}, uiHost: "127.0.0.1", flowFile: "flows.json",
-            telemetry: {{ enabled: false }}, externalModules: {{ autoInstall: false }},
-            https: require({json.dumps(str(HOT))})({options}),
-        }};"""
-    )
-    command: list[str | Path] = [node(major), tools.node_red(version), "--userDir", place]
-    with running(command, place) as program:
-        program.wait_for("Server now running at ")
-        yield program, port
 
 
 def options_for(live: Live, **more: bool) -> str:

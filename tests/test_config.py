@@ -29,6 +29,8 @@ from certwarden.model import (
     UnitReload,
     UnitVerb,
 )
+from certwarden.pki.authority import build_root, read_root
+from certwarden.pki.keys import generate_key, load_key
 from tests.toml_text import toml_text
 
 TOKEN = "cfut_0123456789abcdefghijABCDEFGHIJ0123456789"
@@ -150,6 +152,7 @@ def test_defaults(house: Path) -> None:
     assert config.clock.trust == "auto"
     assert (config.notify.urls_file, config.notify.heartbeat_url_file) == (None, None)
     assert config.metrics.file is None
+    assert (config.authority, config.backup) == (None, None)
     (certificate,) = config.certificates
     assert certificate.fallback_urls == ()
     assert certificate.key_type is KeyType.ECDSA_P256
@@ -157,6 +160,7 @@ def test_defaults(house: Path) -> None:
     assert target.directory == Path("/var/lib/certwarden/live/node-red")
     assert target.certificate == "home"
     assert target.mode == 0o640
+    assert not target.client_auth
     assert target.probe == Address("127.0.0.1", 1880)
     assert target.probe_name == "example.org"
 
@@ -198,6 +202,66 @@ def test_fallbacks(house: Path) -> None:
     (certificate,) = config.certificates
     assert certificate.fallback_urls == (first.directory_url, second.directory_url)
     assert certificate.directory_url == "https://ca.example.org/directory"
+
+
+def test_the_private_ca(house: Path) -> None:
+    """Its passphrase need not be there yet: `ca init` makes the file, also where none was named."""
+    spec = loaded(house, {"authority": {"name": "Home client CA"}}).authority
+    assert spec is not None
+    assert spec.name == "Home client CA"
+    assert spec.passphrase_file == house / "secrets" / "ca.passphrase"
+    assert (spec.client_lifetime.days, spec.crl_lifetime.days) == (825, 30)
+    assert not (house / "secrets").exists()
+    said = {"passphrase_file": "ca.passphrase", "client_days": 90, "crl_days": 3}
+    spec = loaded(house, {"authority": {"name": "x"} | said}).authority
+    assert spec is not None
+    assert spec.passphrase_file == house / "ca.passphrase"
+    assert (spec.client_lifetime.days, spec.crl_lifetime.days) == (90, 3)
+
+
+@pytest.mark.parametrize("name", ["x" * 54, "ä" * 27])
+def test_the_longest_name_of_the_private_ca(house: Path, name: str) -> None:
+    """What the configuration takes, `ca init` can put into a certificate."""
+    spec = loaded(house, {"authority": {"name": name}}).authority
+    assert spec is not None
+    key = load_key(generate_key(KeyType.ECDSA_P256))
+    root = build_root(spec.name, key, datetime(2026, 11, 22, tzinfo=UTC))
+    assert read_root(root).name.startswith(name)
+
+
+def test_a_passphrase_that_is_there_is_looked_at(house: Path) -> None:
+    """Also where it is the default's: empty or open to everybody, it protects nothing."""
+    (house / "secrets").mkdir()
+    put(house / "secrets" / "ca.passphrase", "correct horse battery staple\n", 0o640)
+    assert loaded(house, {"authority": {"name": "x"}}).authority is not None
+    put(house / "secrets" / "ca.passphrase", "correct horse battery staple\n", 0o644)
+    (mistake,) = mistakes(house, {"authority": {"name": "x"}})
+    assert mistake.path == "authority.passphrase_file"
+    assert "open to everybody" in mistake.message
+    assert "horse" not in mistake.message
+    put(house / "secrets" / "ca.passphrase", "\n", 0o600)
+    (mistake,) = mistakes(house, {"authority": {"name": "x"}})
+    assert "is empty" in mistake.message
+
+
+@pytest.mark.parametrize("kind", ["node-red", "nginx", "mosquitto", "haproxy", "files"])
+def test_client_certificates_at_each_kind(house: Path, kind: str) -> None:
+    """Every kind of program may ask for them, be it by a unit's reload or by paths of its own."""
+    verb = {"verb": "restart" if kind == "node-red" else "reload"}
+    changes = {f"{TARGET}.kind": kind, f"{TARGET}.reload": RESTART | verb}
+    paths = {} if kind == "haproxy" else FIXED_PATHS
+    asked = {"authority": {"name": "x"}, f"{TARGET}.client_auth": True}
+    (certificate,) = loaded(house, changes | paths | asked).certificates
+    (target,) = certificate.targets
+    assert (target.kind.name, target.client_auth) == (kind, True)
+
+
+def test_backups(house: Path) -> None:
+    """Where backups go and what they are encrypted under; the directory may be unmounted now."""
+    written = {"directory": "backups", "passphrase_file": "eab.key"}
+    backup = loaded(house, {"backup": written}).backup
+    assert backup is not None
+    assert (backup.directory, backup.passphrase_file) == (house / "backups", house / "eab.key")
 
 
 @pytest.mark.parametrize(
@@ -345,6 +409,9 @@ def test_effective_configuration_loads_to_the_same(house: Path) -> None:
         "clock": {"trust": "always"},
         "notify": {"urls_file": "notify.urls", "heartbeat_url_file": "heartbeat.url"},
         "metrics": {"file": "certwarden.prom"},
+        "authority": {"name": "My “CA”", "client_days": 90, "crl_days": 3},
+        "backup": {"directory": "/mnt/backup", "passphrase_file": "eab.key"},
+        f"{TARGET}.client_auth": True,
         "certificate[0].target[1]": target | {"copy": True, "reload": RESTART},
         "certificate[0].target[2]": {"name": "c", "kind": "files", "reload": {"command": ["x"]}},
     }
@@ -368,6 +435,9 @@ LONG_LABEL = f"{'a' * 64}.example.org"
 LONG_NAME = ".".join(["a" * 60] * 4)
 SECOND = "certificate[1]"
 FALLBACK = "acme.fallback[0]"
+PASSPHRASE = "authority.passphrase_file"
+CA: Document = {"name": "Home client CA"}
+BACKUP: Document = {"directory": "/mnt/backup", "passphrase_file": "eab.key"}
 AGREED: Document = {"terms_of_service_agreed": True}
 OTHER: Document = AGREED | {"directory": "https://other.example/directory"}
 
@@ -381,8 +451,11 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({f"{TARGET}.zzz": 1}, f"{TARGET}.zzz", "is not a key in [[certificate.target]]"),
     ({"acme.a b": 1}, 'acme."a b"', "is not a key"),
     ({"cloudflare.api_token": TOKEN}, "cloudflare.api_token", "did you mean `api_token_file`"),
-    ({"authority": {"name": "x"}}, "authority", "private CA, which this version does not have yet"),
-    ({f"{TARGET}.client_auth": True}, f"{TARGET}.client_auth", "needs [authority]"),
+    (
+        {"authority": {"name": "x", "invite_listen": ":1"}},
+        "authority.invite_listen",
+        "`certwarden client invite`, which this version does not have yet",
+    ),
     # shapes
     ({"acme": 1}, "acme", "must be a table"),
     ({"acme": [{}]}, "acme", "must be a table"),
@@ -555,11 +628,55 @@ WRONG: list[tuple[Changes, str, str]] = [
         "certificate[0].domains",
         "names 101 domains",
     ),
+    # the private CA
+    ({"authority": True}, "authority", "must be a table"),
+    ({"authority": {}}, "authority.name", "is missing"),
+    ({"authority": {"name": "x" * 55}}, "authority.name", "may have 54 characters"),
+    ({"authority": {"name": "ä" * 28}}, "authority.name", "may have 54 characters"),
+    ({"authority": {"name": " x"}}, "authority.name", "begins or ends with a space"),
+    ({"authority": {"name": "a\u202eb"}}, "authority.name", "invisible character"),
+    ({"authority": CA | {"client_days": "90d"}}, "authority.client_days", "a number of days"),
+    ({"authority": CA | {"client_days": True}}, "authority.client_days", "a number of days"),
+    ({"authority": CA | {"client_days": 0}}, "authority.client_days", "within 1 and 3650"),
+    ({"authority": CA | {"client_days": 3651}}, "authority.client_days", "within 1 and 3650"),
+    ({"authority": CA | {"crl_days": 2}}, "authority.crl_days", "within 3 and 365"),
+    ({"authority": CA | {"crl_days": 366}}, "authority.crl_days", "within 3 and 365"),
+    ({"authority": CA | {"passphrase_file": "."}}, PASSPHRASE, "is a directory"),
+    ({"authority": CA | {"passphrase_file": "ca.pem"}}, PASSPHRASE, "is open to everybody"),
+    ({"authority": CA | {"passphrase_file": "notify.urls"}}, PASSPHRASE, "alone, on one line"),
+    (
+        {"authority": CA | {"passphrase_file": "/var/lib/certwarden/authority/../p"}},
+        PASSPHRASE,
+        "must not lie in /var/lib/certwarden",
+    ),
+    ({f"{TARGET}.client_auth": True}, f"{TARGET}.client_auth", "begin it by [authority]"),
+    ({"authority": CA, f"{TARGET}.client_auth": 1}, f"{TARGET}.client_auth", "true or false"),
+    (
+        {"authority": CA, f"{TARGET}.client_auth": "optional"},
+        f"{TARGET}.client_auth",
+        "Node-RED leaves its editor and its websockets open to everybody; put nginx in front",
+    ),
+    (
+        FIXED_PATHS
+        | {"authority": CA, f"{TARGET}.reload": RESTART}
+        | {f"{TARGET}.client_auth": True, f"{TARGET}.copy": True},
+        f"{TARGET}.copy",
+        "only key and certificate are copied, not the CA and its revocation list",
+    ),
+    # backups
+    ({"backup": {"directory": "/mnt/backup"}}, "backup.passphrase_file", "is missing"),
+    ({"backup": {"passphrase_file": "eab.key"}}, "backup.directory", "is missing"),
+    ({"backup": BACKUP | {"passphrase_file": "x"}}, "backup.passphrase_file", "does not exist"),
+    (
+        {"backup": BACKUP | {"directory": "/var/lib/certwarden/backup"}},
+        "backup.directory",
+        "what is lost together is no backup",
+    ),
     # a target
     ({f"{TARGET}.name": None}, f"{TARGET}.name", "is missing"),
     ({f"{TARGET}.kind": None}, f"{TARGET}.kind", "is missing"),
     ({f"{TARGET}.kind": "nodered"}, f"{TARGET}.kind", "did you mean `node-red`"),
-    ({f"{TARGET}.kind": "nginx"}, f"{TARGET}.kind", "is not in this version yet"),
+    ({f"{TARGET}.kind": "caddy"}, f"{TARGET}.kind", "Caddy knows no revocation lists"),
     (
         {"certificate[0].target[1]": {"name": "node-red", "kind": "files"}},
         "certificate[0].target[1].name",
@@ -595,6 +712,11 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({f"{TARGET}.copy": True}, f"{TARGET}.copy", "key and certificate, which are missing"),
     ({f"{TARGET}.copy": "yes"}, f"{TARGET}.copy", "true or false"),
     (FIXED_PATHS, f"{TARGET}.reload", "cannot be hot with key and certificate"),
+    (
+        FIXED_PATHS | {f"{TARGET}.reload": RESTART, f"{TARGET}.kind": "haproxy"},
+        f"{TARGET}.key",
+        "let it read /var/lib/certwarden/live/node-red/current/combined.pem",
+    ),
     (
         FIXED_PATHS | {f"{TARGET}.reload": RESTART, f"{TARGET}.certificate": "/etc/x/key.pem"},
         f"{TARGET}.certificate",

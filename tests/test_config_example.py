@@ -76,6 +76,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "eab.key": "c2VjcmV0\n",
         "notify.urls": "# at night\nmailto://me:c2VjcmV0@example.org\n",
         "heartbeat.url": "https://hc.example.org/c2VjcmV0\n",
+        "backup.passphrase": "c2VjcmV0 c2VjcmV0\n",
     }.items():
         (tmp_path / name).write_text(secret)
         (tmp_path / name).chmod(0o400)

@@ -9,6 +9,7 @@ from certwarden.config.sections import load, load_notify
 from certwarden.config.source import MAX_CONFIG_BYTES, read_secret
 from certwarden.config.values import (
     AcmeConfig,
+    BackupConfig,
     ClockConfig,
     ClockTrust,
     CloudflareConfig,
@@ -24,6 +25,7 @@ from certwarden.config.values import (
 __all__ = [
     "MAX_CONFIG_BYTES",
     "AcmeConfig",
+    "BackupConfig",
     "ClockConfig",
     "ClockTrust",
     "CloudflareConfig",

@@ -10,12 +10,20 @@ from datetime import timedelta
 from pathlib import Path
 
 from certwarden.config import syntax
-from certwarden.config.source import Surroundings, one_url, read_document, urls
+from certwarden.config.source import (
+    Surroundings,
+    is_within,
+    one_line,
+    one_url,
+    read_document,
+    urls,
+)
 from certwarden.config.syntax import UnfitError, shown
 from certwarden.config.table import Table, note_repeats
 from certwarden.config.targets import note_misplaced, read_target
 from certwarden.config.values import (
     AcmeConfig,
+    BackupConfig,
     ClockConfig,
     ClockTrust,
     CloudflareConfig,
@@ -27,7 +35,7 @@ from certwarden.config.values import (
     NotifyConfig,
 )
 from certwarden.errors import ConfigError, Mistake
-from certwarden.model import CertificateSpec, KeyType
+from certwarden.model import AuthoritySpec, CertificateSpec, KeyType
 
 STATE_DIRECTORY = Path("/var/lib/certwarden")
 SYSTEM_DIRECTORIES = frozenset(
@@ -48,6 +56,10 @@ PROPAGATION_TIMEOUT = timedelta(minutes=2)
 SETTLE = timedelta(seconds=5)
 CHECK_EVERY = timedelta(hours=6)
 MAX_DOMAINS = 100
+PASSPHRASE_FILE = "secrets/ca.passphrase"  # noqa: S105 - the name of a file
+# A ladder of lists has a rung each third of crl_days, and nothing is signed more often than daily.
+CRL_DAYS = (3, 365)
+CLIENT_DAYS = (1, 3650)
 
 
 def load(path: Path, environ: Mapping[str, str], text: bytes | None = None) -> Config:
@@ -72,6 +84,8 @@ def load(path: Path, environ: Mapping[str, str], text: bytes | None = None) -> C
         clock=_clock(root.table("clock")),
         notify=_notify(root.table("notify"), surroundings),
         metrics=MetricsConfig(root.table("metrics").read("file", surroundings.path, None)),
+        authority=_authority(root, state_directory, surroundings),
+        backup=_backup(root, state_directory, surroundings),
         certificates=_certificates(root, acme, state_directory, surroundings),
     )
     if mistakes:
@@ -234,6 +248,49 @@ def _notify(table: Table, surroundings: Surroundings) -> NotifyConfig:
     )
 
 
+def _authority(
+    root: Table, state_directory: Path, surroundings: Surroundings
+) -> AuthoritySpec | None:
+    if "authority" not in root:
+        return None
+    table = root.table("authority")
+    passphrase = surroundings.secret_file("the passphrase", one_line, may_be_absent=True)
+    spec = AuthoritySpec(
+        name=table.require("name", syntax.authority_name, "", '"Home client CA"'),
+        passphrase_file=table.read_or("passphrase_file", passphrase, PASSPHRASE_FILE, Path()),
+        client_lifetime=table.read(
+            "client_days", syntax.days(*CLIENT_DAYS), AuthoritySpec.client_lifetime
+        ),
+        crl_lifetime=table.read("crl_days", syntax.days(*CRL_DAYS), AuthoritySpec.crl_lifetime),
+    )
+    if is_within(spec.passphrase_file, state_directory):
+        table.note(
+            "passphrase_file",
+            f"{spec.passphrase_file} must not lie in {state_directory}, beside the key that it "
+            "protects: a copy of that directory would be all that a thief needs",
+        )
+    return spec
+
+
+def _backup(root: Table, state_directory: Path, surroundings: Surroundings) -> BackupConfig | None:
+    if "backup" not in root:
+        return None
+    table = root.table("backup")
+    passphrase = surroundings.secret_file("the passphrase", one_line)
+    directory = table.require("directory", surroundings.path, Path(), '"/mnt/backup"')
+    if table.is_sound("directory") and is_within(directory, state_directory):
+        table.note(
+            "directory",
+            f"{directory} must not lie in {state_directory}: what is lost together is no backup",
+        )
+    return BackupConfig(
+        directory=directory,
+        passphrase_file=table.require(
+            "passphrase_file", passphrase, Path(), '"/etc/certwarden/secrets/backup.passphrase"'
+        ),
+    )
+
+
 def _certificates(
     root: Table, acme: AcmeConfig, state_directory: Path, surroundings: Surroundings
 ) -> tuple[CertificateSpec, ...]:
@@ -250,6 +307,11 @@ def _certificates(
         targets = []
         for target_table in table.tables("target"):
             target = read_target(target_table, name, known_domains, state_directory, surroundings)
+            if target.client_auth and "authority" not in root:
+                target_table.note(
+                    "client_auth",
+                    "needs the private CA whose clients are let in; begin it by [authority]",
+                )
             targets.append(target)
             placed.append((target_table, target))
         key_types = {each.value: each for each in KeyType}

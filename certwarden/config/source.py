@@ -60,6 +60,27 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for a closed directory
 
 
+def is_absent(path: Path) -> bool:
+    """Whether there is certainly nothing there, not even a link that leads nowhere."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def is_within(path: Path, directory: Path) -> bool:
+    """Whether the path lies below the directory, by their names: links are not followed."""
+    return plain(directory) in plain(path).parents
+
+
+def plain(path: Path) -> Path:
+    """The path without `..`, for comparing; links are not followed."""
+    return Path(os.path.normpath(path))
+
+
 @frozen
 class Surroundings:
     """Where the configuration's paths begin, and where systemd keeps credentials, if it does."""
@@ -96,13 +117,18 @@ class Surroundings:
         return path
 
     def secret_file(
-        self, meaning: str, shape: Callable[[bytes], str] | None = None
+        self,
+        meaning: str,
+        shape: Callable[[bytes], str] | None = None,
+        *,
+        may_be_absent: bool = False,
     ) -> Syntax[Path]:
         """The path of a file that holds a secret; `meaning` says which.
 
         `shape` says how the secret must stand there, or "" where it does; without it the secret is
-        one word. A systemd credential of the same file name is preferred. Nothing of the secret,
-        also of one that was written where its file's name should be, is ever in a message.
+        one word. One that `may_be_absent` will be made by a command. A systemd credential of the
+        same file name is preferred. Nothing of the secret, also of one that was written where its
+        file's name should be, is ever in a message.
         """
 
         def parse(value: object) -> Path:
@@ -112,6 +138,8 @@ class Surroundings:
                     "write that into a file of mode 0600 and name the file here"
                 )
             path = self._credential(self.path(value))
+            if may_be_absent and is_absent(path):
+                return path
             try:
                 secret = _secret(path)
             except UnfitError as unfit:
@@ -138,6 +166,12 @@ class Surroundings:
 def one_word(secret: bytes) -> str:
     """How a token or a key must stand in its file, if it does not."""
     return "" if _ONE_WORD.fullmatch(secret) else "alone, without a name, on one line"
+
+
+def one_line(secret: bytes) -> str:
+    """How a passphrase must stand in its file, if it does not."""
+    is_line = len(secret.splitlines()) == 1 and b"\0" not in secret
+    return "" if is_line else "alone, on one line"
 
 
 def one_url(secret: bytes) -> str:

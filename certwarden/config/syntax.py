@@ -24,6 +24,8 @@ MAX_SHOWN = 80
 # RFC 1035 allows 253 characters; dns-01 puts "_acme-challenge." before the name (RFC 8555, 8.4).
 MAX_DOMAIN = 253 - len("_acme-challenge.")
 MAX_LABEL = 63
+# Bytes: RFC 5280 appendix A.1 allows 64, and the CA puts a year and four digits behind it.
+MAX_AUTHORITY_NAME = 64 - len(" 2026 0000")
 DNS_PORT = 53
 KEY_MODES = {f"{mode:04o}": mode for mode in (0o400, 0o440, 0o600, 0o640)}
 
@@ -146,6 +148,21 @@ def duration(least: timedelta, most: timedelta) -> Syntax[timedelta]:
     return parse
 
 
+def days(least: int, most: int) -> Syntax[timedelta]:
+    """A number of days, within bounds."""
+
+    def parse(value: object) -> timedelta:
+        if type(value) is not int:
+            raise UnfitError(f"must be a number of days, without quotes, not {shown(value)}")
+        if not least <= value <= most:
+            raise UnfitError(
+                f"{shown(value)} is out of bounds; it must lie within {least} and {most} days"
+            )
+        return timedelta(days=value)
+
+    return parse
+
+
 def duration_text(length: timedelta) -> str:
     """A duration as the configuration writes it, in the largest unit that fits."""
     for unit, size in _DURATION_UNITS.items():
@@ -184,6 +201,19 @@ def name(value: object) -> str:
         raise UnfitError(
             f"{shown(word)} is not a name: up to 63 of a-z, 0-9, `.`, `_` and `-`, "
             "beginning with a letter or digit"
+        )
+    return word
+
+
+def authority_name(value: object) -> str:
+    """What the private CA is called in its certificates."""
+    word = text(value)
+    if word != word.strip():
+        raise UnfitError(f"{shown(word)} begins or ends with a space")
+    if len(word.encode()) > MAX_AUTHORITY_NAME:
+        raise UnfitError(
+            f"{shown(word)} is too long; it may have {MAX_AUTHORITY_NAME} characters, and fewer "
+            "where some are beyond ASCII"
         )
     return word
 

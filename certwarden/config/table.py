@@ -36,6 +36,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "clock",
         "notify",
         "metrics",
+        "authority",
+        "backup",
         "certificate",
     ),
     "acme": (*_PUBLIC_CA, "fallback"),
@@ -48,6 +50,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "clock": ("trust",),
     "notify": ("urls_file", "heartbeat_url_file"),
     "metrics": ("file",),
+    "authority": ("name", "passphrase_file", "client_days", "crl_days"),
+    "backup": ("directory", "passphrase_file"),
     "certificate": ("name", "domains", "key_type", "target"),
     "certificate.target": (
         "name",
@@ -58,6 +62,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "copy",
         "group",
         "mode",
+        "client_auth",
         "reload",
         "probe",
         "probe_name",
@@ -72,10 +77,7 @@ ARRAYS = ("acme.fallback", "certificate", "certificate.target")
 
 # Keys that are agreed on but not built yet, by their path.
 NOT_YET = {
-    "authority": "is for the private CA",
-    "invite_listen": "is for the private CA",
-    "backup": "is for backups",
-    "certificate.target.client_auth": "needs [authority], the private CA",
+    "authority.invite_listen": "is for `certwarden client invite`",
 }
 
 _INDEX = re.compile(r"\[[0-9]+\]")
@@ -120,13 +122,11 @@ class Table:
 
     def read(self, key: str, syntax: Syntax[T], default: T) -> T:
         """The key's value, or the default where it is absent or wrong."""
-        if key not in self.values:
-            return default
-        try:
-            return syntax(self.values[key])
-        except UnfitError as unfit:
-            self.note(key, str(unfit))
-            return default
+        return self._meaning(key, self.values[key], syntax, default) if key in self else default
+
+    def read_or(self, key: str, syntax: Syntax[T], written: object, stand_in: T) -> T:
+        """The key's value, read as if `written` stood there where it is absent."""
+        return self._meaning(key, self.values.get(key, written), syntax, stand_in)
 
     def require(self, key: str, syntax: Syntax[T], stand_in: T, example: str) -> T:
         """The key's value; its absence is a mistake, and the message shows the example."""
@@ -186,6 +186,13 @@ class Table:
             else:
                 self.note(key, f"must be a table, not {shown(value)}", index)
         return tuple(tables)
+
+    def _meaning(self, key: str, value: object, syntax: Syntax[T], stand_in: T) -> T:
+        try:
+            return syntax(value)
+        except UnfitError as unfit:
+            self.note(key, str(unfit))
+            return stand_in
 
     @property
     def _schema(self) -> str:

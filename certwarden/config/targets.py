@@ -4,18 +4,18 @@ A rule about one target is noted while it is read; `note_misplaced` is about all
 """
 
 import grp
-import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from certwarden.config import syntax
-from certwarden.config.source import Surroundings, exists
+from certwarden.config.source import Surroundings, exists, plain
 from certwarden.config.syntax import Syntax, UnfitError, shown
 from certwarden.config.table import Table
 from certwarden.model import (
     TARGET_KINDS,
     CommandReload,
+    GenerationFile,
     HotReload,
     Reload,
     TargetKind,
@@ -27,7 +27,7 @@ from certwarden.model import (
 PROBE_TIMEOUT = timedelta(seconds=15)
 RESTART_TIMEOUT = timedelta(seconds=60)
 
-_KINDS_NOT_YET = ("nginx", "mosquitto", "haproxy")
+_WITHOUT_LISTS = {"caddy": "Caddy", "traefik": "Traefik"}
 _RELOAD_SHAPE = (
     'one of { hot = true }, { unit = "…", verb = "restart" } and { command = ["…"] }, '
     "or be left out"
@@ -61,6 +61,7 @@ def read_target(
         probe_name=_probe_name(table, domains),
         probe_timeout=_probe_timeout(table, reload),
         settings=table.read("settings", surroundings.path, None),
+        client_auth=table.read("client_auth", _client_auth, default=False),
     )
     _note_contradictions(table, spec, kind)
     return spec
@@ -77,9 +78,22 @@ def _probe_timeout(table: Table, reload: Reload) -> timedelta:
 
 def _kind(value: object) -> TargetKind:
     word = syntax.text(value)
-    if word in _KINDS_NOT_YET:
-        raise UnfitError(f'{shown(word)} is not in this version yet; write kind = "files"')
+    if program := _WITHOUT_LISTS.get(word):
+        raise UnfitError(
+            f'{shown(word)} is no kind of its own; write kind = "files". {program} knows no '
+            "revocation lists: give its clients certificates of a few days, by client_days"
+        )
     return syntax.choice(TARGET_KINDS)(word)
+
+
+def _client_auth(value: object) -> bool:
+    if isinstance(value, str):
+        raise UnfitError(
+            f"must be true or false, not {shown(value)}: where a client may come without a "
+            "certificate, Node-RED leaves its editor and its websockets open to everybody; put "
+            "nginx in front and let it decide for each path (`certwarden snippet nginx`)"
+        )
+    return syntax.boolean(value)
 
 
 def _group(value: object) -> str:
@@ -171,6 +185,18 @@ def _note_contradictions(table: Table, target: TargetSpec, kind: TargetKind | No
             "cannot be hot with key and certificate: the hot module reads the target's directory; "
             "leave them out",
         )
+    if has_paths and kind and GenerationFile.PRIVKEY not in kind.files:
+        table.note(
+            "key" if "key" in table else "certificate",
+            f"is not for {kind.name}, which reads key and chain from one file: let it read "
+            f"{target.directory}/current/{GenerationFile.COMBINED}",
+        )
+    if target.copy and target.client_auth:
+        table.note(
+            "copy",
+            "cannot be together with client_auth: only key and certificate are copied, not the "
+            "CA and its revocation list; have the program read the target's directory",
+        )
     if "settings" in table and kind and kind.name != "node-red":
         table.note("settings", 'is for kind = "node-red"')
     if target.group and not target.mode & 0o040:
@@ -200,10 +226,10 @@ def _covers(domain: str, name: str) -> bool:
 
 def note_misplaced(placed: Sequence[tuple[Table, TargetSpec]], state_directory: Path) -> None:
     """Notes every directory and fixed path that would have two writers."""
-    state = _plain(state_directory)
+    state = plain(state_directory)
     directories: dict[Path, str] = {}
     for table, target in placed:
-        directory = _plain(target.directory)
+        directory = plain(target.directory)
         if not table.is_sound("name") or not table.is_sound("directory"):
             continue
         earlier = directories.setdefault(directory, table.path)
@@ -212,7 +238,7 @@ def note_misplaced(placed: Sequence[tuple[Table, TargetSpec]], state_directory: 
         elif "directory" in table and not _keeps_clear(directory, state):
             table.note("directory", f"{directory} must keep clear of {state}, save its live/")
     for table, target in placed:
-        if inside := [each for each in _plain(target.directory).parents if each in directories]:
+        if inside := [each for each in plain(target.directory).parents if each in directories]:
             table.note("directory", f"{inside[0]} is that of {directories[inside[0]]}, around it")
     _note_misplaced_paths(placed, {state, *directories})
 
@@ -223,10 +249,10 @@ def _note_misplaced_paths(placed: Sequence[tuple[Table, TargetSpec]], ours: set[
         for key, path in (("key", target.key_path), ("certificate", target.certificate_path)):
             if path is None:
                 continue
-            earlier = paths.setdefault(_plain(path), table.path_of(key))
+            earlier = paths.setdefault(plain(path), table.path_of(key))
             if earlier != table.path_of(key):
                 table.note(key, f"{path} is the same as {earlier}; they must differ")
-            elif ours & set(_plain(path).parents):
+            elif ours & set(plain(path).parents):
                 table.note(
                     key,
                     f"{path} lies in a directory that certwarden fills by itself; where the "
@@ -238,8 +264,3 @@ def _keeps_clear(directory: Path, state: Path) -> bool:
     if directory.is_relative_to(state):
         return state / "live" in directory.parents
     return not state.is_relative_to(directory)
-
-
-def _plain(path: Path) -> Path:
-    """The path without `..`, for comparing; links are not followed."""
-    return Path(os.path.normpath(path))

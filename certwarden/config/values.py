@@ -12,6 +12,7 @@ from certwarden.config.syntax import duration_text, maintenance_window_text
 from certwarden.frozen import frozen
 from certwarden.model import (
     Address,
+    AuthoritySpec,
     CertificateSpec,
     CommandReload,
     HotReload,
@@ -106,6 +107,14 @@ class MetricsConfig:
 
 
 @frozen
+class BackupConfig:
+    """Where backups are kept, and the file with the passphrase that they are encrypted under."""
+
+    directory: Path
+    passphrase_file: Path
+
+
+@frozen
 class Config:
     """The whole configuration; `source` is the file that it was read from."""
 
@@ -118,6 +127,8 @@ class Config:
     clock: ClockConfig
     notify: NotifyConfig
     metrics: MetricsConfig
+    authority: AuthoritySpec | None
+    backup: BackupConfig | None
     certificates: tuple[CertificateSpec, ...]
 
 
@@ -152,6 +163,12 @@ def effective(config: Config) -> dict[str, object]:
             "heartbeat_url_file": _text(config.notify.heartbeat_url_file),
         },
         "metrics": {"file": _text(config.metrics.file)},
+        "authority": config.authority and _authority(config.authority),
+        "backup": config.backup
+        and {
+            "directory": str(config.backup.directory),
+            "passphrase_file": str(config.backup.passphrase_file),
+        },
         "certificate": [
             {
                 "name": certificate.name,
@@ -181,6 +198,15 @@ def _acme(acme: AcmeConfig) -> dict[str, object]:
     }
 
 
+def _authority(authority: AuthoritySpec) -> dict[str, object]:
+    return {
+        "name": authority.name,
+        "passphrase_file": str(authority.passphrase_file),
+        "client_days": authority.client_lifetime.days,
+        "crl_days": authority.crl_lifetime.days,
+    }
+
+
 def _target(target: TargetSpec) -> dict[str, object]:
     return {
         "name": target.name,
@@ -191,6 +217,7 @@ def _target(target: TargetSpec) -> dict[str, object]:
         "copy": target.copy,
         "group": target.group,
         "mode": f"{target.mode:04o}",
+        "client_auth": target.client_auth,
         "reload": _reload(target.reload),
         "probe": _text(target.probe),
         "probe_name": target.probe_name or None,

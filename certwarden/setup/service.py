@@ -33,13 +33,14 @@ _HEAD = """\
 def service_drop_in(config: Config) -> str:
     """The text of the drop-in, the same for each of `DROP_IN_PATHS`.
 
-    Groups are those of the targets. Writable are the directories of the fixed paths and of the
-    metrics file, and what is kept elsewhere than in STATE; of homes, only these are there at all,
-    and reload commands, to read.
+    Groups are those of the targets. Writable are the directories of the fixed paths, of backups and
+    of the metrics file, and what is kept elsewhere than in STATE; of homes, only these are there at
+    all, and the files of secrets and reload commands, to read.
     """
     targets = [target for each in config.certificates for target in each.targets]
     written = _outermost(_written(config, targets))
-    run = [Path(each.reload.argv[0]) for each in targets if isinstance(each.reload, CommandReload)]
+    read = [Path(each.reload.argv[0]) for each in targets if isinstance(each.reload, CommandReload)]
+    read += _inputs(config)
     lines = []
     if groups := sorted({target.group for target in targets if target.group}):
         lines.append(f"SupplementaryGroups={' '.join(map(_word, groups))}")
@@ -47,7 +48,7 @@ def service_drop_in(config: Config) -> str:
         lines += ["# The state is kept elsewhere.", "StateDirectory="]
     lines += [f"ReadWritePaths={_optional(path)}" for path in written if not _is_home(path)]
     homes = [f"BindPaths={_optional(path)}" for path in written if _is_home(path)]
-    homes += [f"BindReadOnlyPaths={_optional(path)}" for path in _outermost(run) if _is_home(path)]
+    homes += [f"BindReadOnlyPaths={_optional(path)}" for path in _outermost(read) if _is_home(path)]
     if homes:
         lines += ["# An empty /home, with nothing in it but this:", "ProtectHome=tmpfs", *homes]
     paths = "\n".join(f"#   {path}" for path in DROP_IN_PATHS)
@@ -59,9 +60,27 @@ def _written(config: Config, targets: Iterable[TargetSpec]) -> list[Path]:
     files = [path for each in targets for path in (each.key_path, each.certificate_path)]
     directories = [each.directory for each in targets]
     directories += [path.parent for path in (*files, config.metrics.file) if path]
+    if config.backup:
+        directories.append(config.backup.directory)
     if config.state_directory != STATE_DIRECTORY:
         return [config.state_directory, *directories]
     return [path for path in directories if not path.is_relative_to(STATE_DIRECTORY)]
+
+
+def _inputs(config: Config) -> list[Path]:
+    """The files of secrets, and of the CA that vouches for the directory, which passes read."""
+    files = [config.cloudflare.api_token_file]
+    files += [path for path in (config.notify.urls_file, config.notify.heartbeat_url_file) if path]
+    for acme in (config.acme, *config.acme.fallbacks):
+        if acme.ca_bundle:
+            files.append(acme.ca_bundle)
+        if acme.external_account:
+            files.append(acme.external_account.hmac_key_file)
+    if config.authority:
+        files.append(config.authority.passphrase_file)
+    if config.backup:
+        files.append(config.backup.passphrase_file)
+    return files
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

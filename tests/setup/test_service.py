@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from certwarden.config import MetricsConfig
-from certwarden.model import CommandReload
+from certwarden.config import BackupConfig, ExternalAccount, MetricsConfig, NotifyConfig
+from certwarden.model import AuthoritySpec, CommandReload
 from certwarden.setup.service import service_drop_in
 from tests.builders import a_target_spec
 from tests.setup.configured import a_config
@@ -40,7 +40,7 @@ def test_groups_of_all_targets(tmp_path: Path) -> None:
 
 
 def test_directories_outside_the_state_are_writable(tmp_path: Path) -> None:
-    """Those of fixed paths, targets and metrics; one that lies in another is covered by it."""
+    """Those of fixed paths, targets, metrics, backups; one within another is covered by it."""
     targets = [
         a_target_spec(
             name="a",
@@ -52,8 +52,11 @@ def test_directories_outside_the_state_are_writable(tmp_path: Path) -> None:
     ]
     config = a_config(tmp_path, *targets)
     metrics = MetricsConfig(Path("/var/lib/prometheus/node-exporter/certwarden.prom"))
-    assert directives(service_drop_in(replace(config, metrics=metrics))) == [
+    backup = BackupConfig(Path("/mnt/backup"), Path("/etc/certwarden/secrets/backup.passphrase"))
+    config = replace(config, metrics=metrics, backup=backup)
+    assert directives(service_drop_in(config)) == [
         "ReadWritePaths=-/etc/mosquitto/certs",
+        "ReadWritePaths=-/mnt/backup",
         "ReadWritePaths=-/srv/tls",
         "ReadWritePaths=-/var/lib/prometheus/node-exporter",
     ]
@@ -77,6 +80,27 @@ def test_homes_stay_closed_but_for_what_is_named(tmp_path: Path) -> None:
         "ProtectHome=tmpfs",
         "BindPaths=-/home/pi/.node-red/certs",
         "BindReadOnlyPaths=-/home/pi/bin/reload",
+    ]
+
+
+def test_secrets_in_a_home_are_to_be_seen(tmp_path: Path) -> None:
+    """Wherever a person keeps the files of secrets, a pass can read them, and nothing beside."""
+    config = a_config(tmp_path, a_target_spec())
+    home = Path("/home/pi/secrets")
+    external = ExternalAccount("kid", home / "eab.key")
+    config = replace(
+        config,
+        acme=replace(config.acme, ca_bundle=home / "ca.pem", external_account=external),
+        cloudflare=replace(config.cloudflare, api_token_file=home / "token"),
+        notify=NotifyConfig(home / "notify.urls", None),
+        authority=AuthoritySpec("x", home / "ca.passphrase"),
+        backup=BackupConfig(Path("/mnt/backup"), home / "backup.passphrase"),
+    )
+    names = ["backup.passphrase", "ca.passphrase", "ca.pem", "eab.key", "notify.urls", "token"]
+    assert directives(service_drop_in(config)) == [
+        "ReadWritePaths=-/mnt/backup",
+        "ProtectHome=tmpfs",
+        *(f"BindReadOnlyPaths=-/home/pi/secrets/{name}" for name in names),
     ]
 
 

@@ -55,7 +55,7 @@ class TestAuthority:
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
             )
-            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(key_usage(signs_certificates=True), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.bundle = directory / "world-root.pem"
@@ -73,7 +73,7 @@ class TestAuthority:
                 x509.SubjectAlternativeName([_alternative(name) for name in names]),
                 critical=False,
             )
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
@@ -111,7 +111,8 @@ class TestAuthority:
         return ssl.create_default_context(cafile=str(self.bundle))
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What a key may be used for: signing certificates and lists, or signatures of its own."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,

@@ -1,7 +1,8 @@
 """Kills a command at a chosen point, for real: before a step on the disk, or around a request.
 
-Owns the warm process that runs the commands (`tests.world.zygote`) and counting the requests that
-come to the CA and to Cloudflare. What is left behind is for the test to judge.
+Owns the warm process that runs the commands (`tests.world.zygote`), counting the requests that come
+to the CA and to Cloudflare, and which of a command's steps are worth dying before. What is left
+behind is for the test to judge.
 """
 
 import json
@@ -15,11 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from certwarden.files import TEMPORARY_PREFIX
 from tests.world import World
 from tests.world.faults import FaultyServer
 from tests.world.house import House
 
 _PROJECT = Path(__file__).resolve().parents[2]
+_DATABASE = "certwarden.db"
+_JOURNAL = f"{_DATABASE}-journal"
+_EVERY_STEP = "CERTWARDEN_EVERY_STEP"  # in the environment: no sample, and several minutes
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,20 @@ class Zygote:
         request = {} if output is None else {"output": str(output)}
         return self._run(house, arguments, on_start=on_start, **request)
 
-    def run_counted(self, house: House, *arguments: str, kill_before: int | None = None) -> Ended:
+    def run_counted(
+        self,
+        house: House,
+        *arguments: str,
+        kill_before: int | None = None,
+        below: Path | None = None,
+    ) -> Ended:
         """Runs a command and counts its steps in the state directory, or kills it before the n-th.
 
-        Where it was killed, the last step is the one that did not happen any more.
+        Where it was killed, the last step is the one that did not happen any more. `below` is
+        another directory to count in.
         """
-        return self._run(
-            house, arguments, steps_below=str(house.state.resolve()), kill_before=kill_before
-        )
+        place = (below or house.state).resolve()
+        return self._run(house, arguments, steps_below=str(place), kill_before=kill_before)
 
     def output(self, house: House) -> str:
         """All that the commands of this house have said so far."""
@@ -119,6 +130,32 @@ class Zygote:
         assert self._process.stdout is not None
         answer: dict[str, Any] = json.loads(self._process.stdout.readline() or '"it has ended"')
         return answer
+
+
+def chosen_cuts(
+    steps: Sequence[str], is_alike: Callable[[str], bool] = lambda _: False
+) -> list[int]:
+    """The steps to die before (from 1): all that anybody can see, and a sample of the others.
+
+    Of what is done in a row to temporary files, and within each of SQLite's transactions, one step
+    is taken, another one each time: what lies there then differs in litter only. The same goes for
+    steps that the caller says are alike.
+    """
+    if _EVERY_STEP in os.environ:
+        return list(range(1, len(steps) + 1))
+    cuts: list[int] = []
+    hidden: list[int] = []
+    for number, step in enumerate(steps, 1):
+        is_commit = step.startswith("unlink ") and step.endswith(_JOURNAL)
+        is_hidden = TEMPORARY_PREFIX in step or step.endswith((_JOURNAL, _DATABASE))
+        if (is_hidden and not is_commit) or is_alike(step):
+            hidden.append(number)
+            continue
+        if hidden:
+            cuts.append(hidden[len(cuts) * 7 % len(hidden)])
+            hidden = []
+        cuts.append(number)
+    return cuts
 
 
 class RequestKiller:

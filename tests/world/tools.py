@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import venv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,26 @@ from pathlib import Path
 PEBBLE_SUITES = ("forky", "sid")
 NODE = {18: "18.20.8", 20: "20.20.2", 22: "22.23.3"}
 NODE_RED = {"4.1": "4.1.15", "5.0": "5.0.7"}
+# What people have in their Node-RED, and what our identity.js speaks to.
+PALETTE = {"node-red-contrib-uibuilder": "7.7.4", "@flowfuse/node-red-dashboard": "1.31.0"}
+PKILINT = "0.13.3"
+# Of this machine's release: the package of each program, and where in it the program lies.
+PROGRAMS = {
+    "nginx": ("nginx", "usr/sbin/nginx"),
+    "haproxy": ("haproxy", "usr/sbin/haproxy"),
+    "mosquitto": ("mosquitto", "usr/sbin/mosquitto"),
+    "mosquitto_pub": ("mosquitto-clients", "usr/bin/mosquitto_pub"),
+    "mosquitto_sub": ("mosquitto-clients", "usr/bin/mosquitto_sub"),
+    "dnsmasq": ("dnsmasq-base", "usr/sbin/dnsmasq"),
+    "certtool": ("gnutls-bin", "usr/bin/certtool"),
+    "certutil": ("libnss3-tools", "usr/bin/certutil"),
+    "pk12util": ("libnss3-tools", "usr/bin/pk12util"),
+    "easyrsa": ("easy-rsa", "usr/share/easy-rsa/easyrsa"),
+    "openssl": ("openssl", "usr/bin/openssl"),
+    "chromium": ("chromium", "usr/lib/chromium/chromium"),
+}
 
+_SYSTEM = ("/usr/sbin", "/sbin")  # not in everybody's PATH
 _PROJECT = Path(__file__).resolve().parents[2]
 _NODE_MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 _SUITE_ALIASES = frozenset({"stable", "oldstable", "testing", "unstable", "sid"})
@@ -74,6 +94,45 @@ def node_red(version: str) -> Path:
     program = folder() / name / "node_modules" / "node-red" / "red.js"
     _once(name, program, lambda into: _npm(into, f"node-red@{exact}"))
     return program
+
+
+def palette() -> Path:
+    """The `node_modules` with uibuilder and Dashboard 2, for a Node-RED's user directory."""
+    packages = [f"{package}@{version}" for package, version in PALETTE.items()]
+    name = "palette-" + "-".join(PALETTE.values())
+    modules = folder() / name / "node_modules"
+    proof = modules / list(PALETTE)[-1] / "package.json"
+    _once(name, proof, lambda into: _npm(into, *packages))
+    return modules
+
+
+def program(name: str) -> Path:
+    """One of PROGRAMS: the system's if it is installed, else unpacked with what it needs of others.
+
+    Unpacked, because to install a server is to have it started. What is returned can be run as it
+    is; it becomes the program, so its process id is the program's.
+    """
+    package, path = PROGRAMS[name]
+    system = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *_SYSTEM)))
+    if system:
+        return Path(system)
+    if Path("/", path).exists():
+        return Path("/", path)
+    if shutil.which("apt-get") is None:
+        message = f"{name} is not installed here, and there is no apt to get it with: install it."
+        raise Missing(message)
+    home = folder() / f"{package}-{codename()}"
+    start = home / "start" / name
+    _once(home.name, start, lambda into: _fetch_program(package, into))
+    return start
+
+
+def lint() -> Path:
+    """The folder with pkilint's programs, in a virtual environment of their own."""
+    name = f"pkilint-{PKILINT}-python{sys.version_info.major}.{sys.version_info.minor}"
+    programs = folder() / name / "bin"
+    _once(name, programs / "lint_crl", lambda into: _fetch_lint(into, folder() / name))
+    return programs
 
 
 def _say(sentence: str) -> None:
@@ -144,10 +203,23 @@ def _run(command: Sequence[str | Path], *, cwd: Path) -> None:
 # ── npm ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _npm(into: Path, package: str) -> None:
+def _npm(into: Path, *packages: str) -> None:
     npm = _need("npm", "npm")
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run([npm, "install", *options, "--prefix", into, package], cwd=into)
+    _run([npm, "install", *options, "--prefix", into, *packages], cwd=into)
+
+
+# ── PyPI ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fetch_lint(into: Path, home: Path) -> None:
+    venv.create(into, with_pip=True, symlinks=True)
+    options = ["--quiet", "--disable-pip-version-check"]
+    python = into / "bin" / "python"
+    _run([python, "-m", "pip", "install", *options, f"pkilint=={PKILINT}"], cwd=into)
+    # They say where their Python is, and it will be elsewhere.
+    for program in into.glob("bin/lint_*"):
+        program.write_text(program.read_text().replace(str(into), str(home)))
 
 
 # ── Debian ────────────────────────────────────────────────────────────────────────────────────────
@@ -190,15 +262,62 @@ def _try_pebble(into: Path) -> None:
         raise Missing(message)
 
 
-def _unpack(packages: Sequence[str], into: Path, suite: str) -> None:
-    """Download packages of a suite with an apt state of our own, and unpack them."""
+_LIBRARIES = ("lib/*-linux-*", "usr/lib/*-linux-*", "usr/lib/*-linux-*/*")
+# `exec`, so that signals and process ids are the program's own.
+_START = """\
+#!/bin/sh
+home=$(dirname "$(dirname "$(readlink -f "$0")")")
+export LD_LIBRARY_PATH="{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+export FONTCONFIG_FILE="$home/start/fonts.conf"
+exec "$home/{program}" "$@"
+"""
+
+_FONTS = """\
+<?xml version="1.0"?>
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <dir prefix="relative">../usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+"""
+
+
+def _fetch_program(package: str, into: Path) -> None:
+    """A package of this release with those that it depends on and that are not installed here."""
+    _unpack((package,), into, codename(), installed=Path("/var/lib/dpkg/status"))
+    for path in into.rglob("*"):
+        # In a folder like this one nobody looks for a program that runs as root for everybody.
+        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o6000:
+            path.chmod(path.stat().st_mode & 0o777)
+    places = (place for pattern in _LIBRARIES for place in sorted(into.glob(pattern)))
+    held = (place.relative_to(into) for place in places if any(place.glob("*.so*")))
+    libraries = ":".join(f"$home/{place}" for place in held)
+    (into / "start").mkdir()
+    (into / "start" / "fonts.conf").write_text(_FONTS)
+    for name, (of, program_path) in PROGRAMS.items():
+        if of == package:
+            start = into / "start" / name
+            start.write_text(_START.format(libraries=libraries, program=program_path))
+            start.chmod(0o755)
+
+
+def _unpack(
+    packages: Sequence[str], into: Path, suite: str, *, installed: Path | None = None
+) -> None:
+    """Download packages of a suite with an apt state of our own, and unpack them.
+
+    With `installed`, a status file of dpkg's, also what they depend on and what it does not have.
+    """
     for program, package in (("apt-get", "apt"), ("dpkg", "dpkg")):
         _need(program, package)
     with tempfile.TemporaryDirectory(prefix=".apt-", dir=folder()) as name:
         state = Path(name)
         for part in ("lists/partial", "cache/archives/partial", "sources"):
             (state / part).mkdir(parents=True)
-        (state / "status").touch()
+        if installed is None:
+            (state / "status").touch()
+        else:
+            shutil.copyfile(installed, state / "status")
         write_sources(state / "sources" / "world.sources", suite)
         options = {
             "Dir::State": state,
@@ -217,8 +336,12 @@ def _unpack(packages: Sequence[str], into: Path, suite: str) -> None:
         # An archive without this suite fails the update; another may have it all the same.
         with contextlib.suppress(Missing):
             _run([*apt, "update"], cwd=state)
-        _run([*apt, "download", *packages], cwd=state)
-        for package_file in sorted(state.glob("*.deb")):
+        if installed is None:
+            _run([*apt, "download", *packages], cwd=state)
+        else:
+            only = ("install", "--download-only", "--no-install-recommends")
+            _run([*apt, *only, *packages], cwd=state)
+        for package_file in sorted(state.rglob("*.deb")):
             _run(["dpkg", "-x", package_file, into], cwd=state)
 
 
@@ -304,6 +427,10 @@ def main() -> None:
             print(node(wanted))
         for wanted_red in NODE_RED:
             print(node_red(wanted_red))
+        print(palette())
+        for name in PROGRAMS:
+            print(program(name))
+        print(lint())
     except Missing as missing:
         sys.exit(str(missing))
     try:

@@ -1,5 +1,6 @@
 """Fetching is whole or not at all, and takes its addresses from the machine."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,50 @@ def test_a_node_that_matches_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert program == tools.node(20)
     with pytest.raises(Missing, match=r"Node\.js 21 "):
         tools.node(21)
+
+
+def test_a_program_that_is_installed_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where only root has its folder in the PATH."""
+    installed = tmp_path / "sbin" / "nginx"
+    installed.parent.mkdir()
+    installed.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(tools, "_SYSTEM", (str(installed.parent),))
+    assert tools.program("nginx") == installed
+
+
+def test_a_program_that_is_not_is_unpacked_with_its_libraries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is started where it lies, under its own process id, and nobody's rights come with it."""
+
+    def unpack(packages: tuple[str, ...], into: Path, _: str, *, installed: Path) -> None:
+        assert (packages, installed) == (("nobodys",), Path("/var/lib/dpkg/status"))
+        program = into / "usr" / "sbin" / "nobodys-server"
+        library = into / "usr" / "lib" / "x-linux-gnu" / "nss" / "lib.so.1"
+        for path in (program, library):
+            path.parent.mkdir(parents=True)
+        library.touch()
+        program.write_text('#!/bin/sh\necho "$1 $$ $LD_LIBRARY_PATH"\n')
+        program.chmod(0o4755)
+
+    monkeypatch.setenv("CERTWARDEN_WORLD", str(tmp_path))
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    monkeypatch.setattr(tools, "_unpack", unpack)
+    monkeypatch.setitem(tools.PROGRAMS, "nobodys-server", ("nobodys", "usr/sbin/nobodys-server"))
+    start = tools.program("nobodys-server")
+    with subprocess.Popen([start, "-t"], stdout=subprocess.PIPE, text=True) as process:
+        said, _ = process.communicate()
+    home = start.parents[1]
+    assert said == f"-t {process.pid} {home}/usr/lib/x-linux-gnu/nss\n"
+    assert (home / "usr" / "sbin" / "nobodys-server").stat().st_mode & 0o7777 == 0o755
+
+
+def test_without_apt_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody with another kind of machine installs it by its own means."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setitem(tools.PROGRAMS, "nobodys-server", ("nobodys", "usr/sbin/nobodys-server"))
+    with pytest.raises(Missing, match=r"^nobodys-server is not installed here"):
+        tools.program("nobodys-server")

@@ -1,0 +1,188 @@
+"""A real Chromium without a screen: what its person imports and sees, by its DevTools protocol.
+
+Owns its home with the store of certificates (NSS), the policy that its machine has for it, and one
+page. Whose certificates those are, and where it goes, is the caller's business. Every name leads
+to loopback.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from websockets.sync.client import ClientConnection, connect
+
+from tests.waiting import wait_until
+from tests.world import tools
+from tests.world.process import Child
+from tests.world.tools import Missing
+
+_START_TIMEOUT = 60.0
+_PATIENCE = 60.0
+_OPTIONS = (
+    "--headless",
+    # Its own namespaces would be inside ours, where not every machine allows them.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--password-store=basic",
+    "--host-resolver-rules=MAP * 127.0.0.1",
+    "--remote-debugging-port=0",
+    "--window-size=1200,800",
+)
+# Chromium reads its policies in /etc only. There it finds them, and nobody else does.
+_WITH_POLICY = 'mount -t overlay overlay -o "lowerdir=$1:/etc" /etc && shift && exec "$@"'
+
+
+class Chromium:
+    """A browser; what it shall trust and hold is put there before it is started."""
+
+    def __init__(self, home: Path, policy: Mapping[str, Any] | None = None) -> None:
+        """Keep everything in `home`; raises Missing where this machine can have no such browser."""
+        self.home = home
+        self._store = home / ".pki" / "nssdb"
+        self._etc = home / "etc"
+        managed = self._etc / "chromium" / "policies" / "managed"
+        for each in (self._store, managed):
+            each.mkdir(parents=True)
+        (managed / "certwarden.json").write_text(json.dumps(policy or {}))
+        self._program = tools.program("chromium")
+        self._namespace = _namespace(self._etc)
+        self._certificates("certutil", "-N", "--empty-password")
+        self._open = ExitStack()
+        self._connection: ClientConnection
+        self._session = ""
+        self._calls = 0
+        self._events: list[dict[str, Any]] = []
+
+    def trust(self, pem: bytes) -> None:
+        """Have it take this root for a CA of servers."""
+        path = self.home / "trusted.pem"
+        path.write_bytes(pem)
+        self._certificates("certutil", "-A", "-n", "trusted", "-t", "C,,", "-i", path)
+
+    def import_p12(self, path: Path, password_file: Path) -> None:
+        """Have it hold a client certificate with its key."""
+        self._certificates("pk12util", "-i", path, "-w", password_file)
+
+    def _certificates(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [tools.program(program), *arguments, "-d", f"sql:{self._store}"],
+            check=True,
+            capture_output=True,
+        )
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._start(stack)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        profile = self.home / "profile"
+        told = profile / "DevToolsActivePort"
+        child = Child(
+            [*self._namespace, self._program, *_OPTIONS, f"--user-data-dir={profile}"],
+            log=self.home / "chromium.log",
+            environment={**os.environ, "HOME": str(self.home)},
+        )
+        stack.callback(child.stop)
+        child.wait_until(
+            lambda: told.exists() and told.read_text().count("\n") == 1, timeout=_START_TIMEOUT
+        )
+        port, path = told.read_text().splitlines()
+        self._connection = stack.enter_context(
+            connect(f"ws://127.0.0.1:{port}{path}", proxy=None, max_size=None)
+        )
+        page = self._call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self._call("Target.attachToTarget", targetId=page, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Network", "Runtime"):
+            self._call(f"{domain}.enable")
+
+    # ── what its person does and sees ─────────────────────────────────────────────────────────────
+
+    def visit(self, url: str) -> str:
+        """Go there, and wait until all is loaded; what went wrong, such as net::ERR_FAILED."""
+        self._events.clear()
+        error = str(self._call("Page.navigate", url=url).get("errorText", ""))
+        deadline = time.monotonic() + _PATIENCE
+        while not error and not self._seen("Page.loadEventFired"):
+            self._receive(deadline)
+        return error
+
+    def evaluate(self, expression: str) -> Any:
+        """What a JavaScript expression is in the page; None where it cannot be told."""
+        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        """Return once the expression is true in the page."""
+        wait_until(lambda: self.evaluate(expression) is True, expression, timeout=_PATIENCE)
+
+    def websockets(self) -> dict[str, int]:
+        """The status that each websocket of the page was opened with, by its URL."""
+        urls = {each["requestId"]: each["url"] for each in self._seen("Network.webSocketCreated")}
+        answers = self._seen("Network.webSocketHandshakeResponseReceived")
+        return {urls[each["requestId"]]: each["response"]["status"] for each in answers}
+
+    def has_lost_websocket(self) -> bool:
+        """Whether one of them was closed again."""
+        self.evaluate("0")  # takes in what has happened by now
+        return bool(self._seen("Network.webSocketClosed"))
+
+    def screenshot(self, path: Path) -> None:
+        """What the page looks like, as PNG."""
+        path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot")["data"]))
+
+    def _seen(self, method: str) -> list[dict[str, Any]]:
+        return [event["params"] for event in self._events if event["method"] == method]
+
+    def _call(self, method: str, **parameters: object) -> dict[str, Any]:
+        self._calls += 1
+        message: dict[str, Any] = {"id": self._calls, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._connection.send(json.dumps(message))
+        deadline = time.monotonic() + _PATIENCE
+        while (received := self._receive(deadline)).get("id") != self._calls:
+            pass
+        if "error" in received:
+            what = f"{method}: {received['error']['message']}"
+            raise RuntimeError(what)
+        result: dict[str, Any] = received["result"]
+        return result
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        received: dict[str, Any] = json.loads(self._connection.recv(deadline - time.monotonic()))
+        if "method" in received:
+            self._events.append(received)
+        return received
+
+
+def _namespace(etc: Path) -> list[str | Path]:
+    """What runs a program so that it sees `etc` on top of /etc; raises Missing if nothing does."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        message = "The system package util-linux is missing, which has unshare."
+        raise Missing(message)
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command: list[str | Path] = [unshare, *user, "--mount", "sh", "-c", _WITH_POLICY, "sh", etc]
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        message = f"This machine lets nobody put a policy over /etc: {tried.stderr.strip()}"
+        raise Missing(message)
+    return command

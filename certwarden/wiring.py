@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from certwarden.clock import AlwaysTrusted, SystemClock, SystemTimeSources
 from certwarden.config import AcmeConfig, Config, NotifyConfig, effective, read_secret
-from certwarden.model import Policy, Secret, TargetSpec
+from certwarden.errors import LockedError
+from certwarden.model import AuthoritySpec, Policy, Secret, TargetSpec
 from certwarden.ports import (
     Accounts,
+    Belongings,
     CaaRecords,
+    ClientProbe,
     Issuer,
     Messenger,
     Metrics,
@@ -26,16 +29,19 @@ from certwarden.ports import (
     RenewalInfos,
     Reporter,
     Revoker,
+    Safe,
     Shelf,
     TimeSources,
     Zone,
 )
+from certwarden.store.authority import AuthorityStore
 from certwarden.store.certificates import CertificateStore
 from certwarden.store.ledger import Ledger
 from certwarden.store.locks import FileLocks
 
 if TYPE_CHECKING:
     from certwarden.issuer.issuer import AcmeIssuer
+    from certwarden.pki.keys import PrivateKey
 
 DATABASE = "certwarden.db"
 
@@ -73,9 +79,13 @@ class Warden:
         self.certificates = CertificateStore(state, reporter=reporter, read_only=is_read_only)
         self.attempts = self.journal = self.revocations = self.deploys = self.history = ledger
         self.limits, self.suggestions, self.watch = ledger.limits, ledger.suggestions, ledger.watch
+        self.register, self.proofs = ledger.register, ledger.proofs
+        self.archive = ledger.archive
+        self.authority = AuthorityStore(state, reporter=reporter)
         self.locks = FileLocks(state, reporter, purpose, sleep=self.clock.sleep)
         self._ledger = ledger
         self._issuers: dict[str, AcmeIssuer] = {}
+        self._passphrase: Secret | None = None
         self._lock = threading.RLock()  # several orders ask for the same neighbour at once
 
     def close(self) -> None:
@@ -175,6 +185,45 @@ class Warden:
         with self._lock:
             return self._propagation
 
+    # ── the private CA ────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def authority_spec(self) -> AuthoritySpec | None:
+        """What is configured of it."""
+        return self._config.authority
+
+    @cached_property
+    def belongings(self) -> Belongings:
+        """What of this machine goes into a backup beside the CA."""
+        from certwarden.store.backup import StateBelongings
+
+        config = self._config
+        return StateBelongings(
+            config.state_directory,
+            config_file=config.source,
+            passphrase_file=config.authority.passphrase_file if config.authority else None,
+            target_directories=[target.directory for target in self._targets.values()],
+        )
+
+    def safe(self) -> Safe | None:
+        """Where backups are kept by themselves, if that is configured."""
+        backup = self._config.backup
+        if backup is None:
+            return None
+        from certwarden.store.backup import BackupDirectory
+
+        return BackupDirectory(backup.directory, backup.passphrase_file)
+
+    def unlock(self, passphrase: Secret) -> None:
+        """Has the CA's key opened with this passphrase, and not with the one that is kept."""
+        self._passphrase = passphrase
+        self.__dict__.pop("_signing_key", None)
+
+    def signing_key(self) -> "PrivateKey":
+        """The CA's key; raises LockedError where its passphrase is not to be had."""
+        with self._lock:
+            return self._signing_key
+
     # ── targets ───────────────────────────────────────────────────────────────────────────────────
 
     def shelf(self, target: str) -> Shelf:
@@ -196,6 +245,13 @@ class Warden:
         spec: TargetSpec = self._targets[target]
         return TlsProbe(spec.probe, spec.probe_name) if spec.probe else None
 
+    def client_probe(self, target: str) -> ClientProbe | None:
+        """Who visits the target as a client, where it is configured."""
+        from certwarden.targets.client_probe import TlsClientProbe
+
+        spec: TargetSpec = self._targets[target]
+        return TlsClientProbe(spec.probe, spec.probe_name, spec.kind) if spec.probe else None
+
     # ── made once ─────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
@@ -203,6 +259,30 @@ class Warden:
         from certwarden.store.accounts import AccountStore
 
         return AccountStore(self._config.state_directory)
+
+    @cached_property
+    def _signing_key(self) -> "PrivateKey":
+        from certwarden.pki.protection import decrypt_key
+
+        passphrase = self._passphrase
+        if passphrase is None:
+            passphrase = self._kept_passphrase()
+        return decrypt_key(self.authority.key(), passphrase)
+
+    def _kept_passphrase(self) -> Secret:
+        if self.authority.is_locked():
+            raise LockedError(
+                "the private CA is locked: its key needs your passphrase",
+                "run the command on a terminal, where it can ask for it",
+            )
+        assert self._config.authority is not None  # noqa: S101 - whoever signs has looked
+        file = self._config.authority.passphrase_file
+        if not file.exists():
+            raise LockedError(
+                f"the passphrase of the private CA is gone: there is no {file}",
+                "write the recovery code that `ca init` has shown into that file",
+            )
+        return read_secret(file)
 
     @cached_property
     def _acmes(self) -> tuple[AcmeConfig, ...]:

@@ -4,21 +4,36 @@ Each fake stands in a module of its own beside this one and is held to the real 
 promises by the contract tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
-from certwarden.errors import Error
-from certwarden.model import CertificateSpec, Pair, Policy, RevocationReason, TargetSpec
+from certwarden.errors import Error, LockedError
+from certwarden.model import (
+    AuthoritySpec,
+    CertificateSpec,
+    Pair,
+    Policy,
+    RevocationReason,
+    TargetSpec,
+)
+from certwarden.pki.keys import PrivateKey
 from certwarden.ports import (
+    Archive,
+    Belongings,
     CaaRecords,
+    ClientProbe,
     Issuer,
     Messenger,
     Metrics,
     Probe,
     Propagation,
     Reloader,
+    Safe,
     Shelf,
     Zone,
 )
+from tests.fakes_authority import FakeAuthority, a_proof_book, a_register
+from tests.fakes_clients import FakeClientProbe
 from tests.fakes_issuer import FakeRenewalInfos
 from tests.fakes_store import FakeCertificates, FakeClock, FakeLedger, FakeLocks, RecordingReporter
 from tests.fakes_targets import FakeProbe, FakeReloader, FakeShelf
@@ -40,13 +55,20 @@ class FakeRevoker:
 
 
 class FakeTarget:
-    """A target's shelf, the program that reads it, and the look at it."""
+    """A target's shelf, the program that reads it, the look at it, and the visits to it."""
 
-    def __init__(self, spec: TargetSpec, *, is_unit: bool = False) -> None:
+    def __init__(
+        self,
+        spec: TargetSpec,
+        *,
+        is_unit: bool = False,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
         self.spec = spec
-        self.shelf = FakeShelf()
+        self.shelf = FakeShelf(client_auth=spec.client_auth)
         self.program = FakeReloader(self.shelf, is_unit=is_unit)
         self.probe = FakeProbe(self.program)
+        self.clients = FakeClientProbe(self.program, now)
 
 
 class FakeMetrics:
@@ -65,6 +87,9 @@ class FakeWorld:
     `fallbacks` are further CAs, which answer at their own directory URLs; `setups` what the digest
     of a certificate's configuration is, where it is not "".
     """
+
+    archive: Archive  # only a machine with a disk has these: see lifecycle/machine.py
+    belongings: Belongings
 
     def __init__(
         self,
@@ -92,8 +117,14 @@ class FakeWorld:
         self.setups: dict[str | None, str] = {}
         self.metric = FakeMetrics()
         self.locks = FakeLocks()
+        self.authority, self.register = FakeAuthority(), a_register()
+        self.proofs = a_proof_book()
+        self.authority_spec: AuthoritySpec | None = None
+        self.key: PrivateKey | None = None  # the private CA's; without it there is no passphrase
         self.revokers = FakeRevoker()
-        self.targets = {t.name: FakeTarget(t) for spec in specs for t in spec.targets}
+        self.targets = {
+            t.name: FakeTarget(t, now=self.clock.now) for spec in specs for t in spec.targets
+        }
         self._issuer, self._staging, self._zone = issuer, staging, zone
         self._propagation = propagation
         self._fallbacks = {each.directory_url: each for each in fallbacks}
@@ -124,6 +155,14 @@ class FakeWorld:
     def staging_issuer(self, directory_url: str) -> Issuer | None:  # noqa: ARG002 - there is one
         return self._staging
 
+    def safe(self) -> Safe | None:
+        return None
+
+    def signing_key(self) -> PrivateKey:
+        if self.key is None:
+            raise LockedError("the private CA is locked", "run it on a terminal")
+        return self.key
+
     def revoker(self) -> FakeRevoker:
         return self.revokers
 
@@ -140,6 +179,10 @@ class FakeWorld:
 
     def reloader(self, target: str) -> Reloader:
         return self.targets[target].program
+
+    def client_probe(self, target: str) -> ClientProbe | None:
+        fake = self.targets[target]
+        return fake.clients if fake.spec.probe else None
 
     def probe(self, target: str) -> Probe | None:
         fake = self.targets[target]

@@ -94,6 +94,7 @@ class Daemon:
         self._is_check_due = True
         self._is_pass_due = False
         self._failures = 0  # passes in a row
+        self._is_starting = True  # until a pass has answered
         self._outlook = ""
         self._is_healthy = True
         self._next_tick = self._next_question = self._clocks.monotonic()
@@ -276,7 +277,8 @@ class Daemon:
         latest = self._clocks.now() + settings.check_every
         self._outlook = f"a pass is at work; the next one at the latest at {_shown(latest)}"
         limits = Limits(self._pace.until_late, self._pace.until_killed, MAX_OUTPUT_BYTES)
-        command = self._command(self._text, "renew", "--json")
+        starting = ["--at-start"] if self._is_starting else []
+        command = self._command(self._text, "renew", "--json", *starting)
         if not self._start(Role.PASS, command, limits, self._passed, self._text):
             self._plan_after_failure(settings)
 
@@ -296,6 +298,7 @@ class Daemon:
             self._plan(answer, self._settings)
 
     def _plan(self, answer: Answer, settings: Settings) -> None:
+        self._is_starting = False
         self._failures = 0
         self._synchronisation.answered(
             is_trusted=answer.is_trusted, is_synchronised=answer.is_synchronised

@@ -13,7 +13,7 @@ from certwarden.errors import ClockError, Error, TargetError
 from certwarden.lifecycle.causes import still_there
 from certwarden.lifecycle.deploy import Deployed, deploy
 from certwarden.lifecycle.judge import ClockJudge
-from certwarden.lifecycle.observe import observe, observe_target
+from certwarden.lifecycle.observe import observe, observe_target, trust_for
 from certwarden.lifecycle.obtain import Desk, Obtained, obtain
 from certwarden.lifecycle.plan import deploy_reason, deploy_steps
 from certwarden.lifecycle.renewal import renewal
@@ -223,22 +223,45 @@ class Actor:
         targets = {target.spec.name: target for target in seen.targets}
         for step in deploy_steps(current, self.now, self.world.policy, is_named=is_named):
             target = targets.pop(step.target or "")
-            put = partial(self._deploy_if_needed, result.stored, target.spec)
+            put = partial(self.deploy_if_needed, result.stored, target.spec)
             yield Job(target.spec, put), step.at
         for target in targets.values():
             if isinstance(target.seen, Unreachable):
                 self.world.reporter.event(Level.WARNING, target.spec.name, target.seen.what)
 
-    def _deploy_if_needed(
+    def deploy_if_needed(
         self, stored: Stored, target: TargetSpec, reloader: Reloader
     ) -> Deployed | None:
-        """Looks again, now that nobody else is at it; None where it has been done meanwhile."""
+        """Looks again, now that nobody else is at it; None where it is not needed."""
         world = self.world
         now = world.clock.now()
         stored = world.certificates.load(stored.name) or stored
-        if deploy_reason(stored, observe_target(world, target), now) is None:
+        trust = trust_for(world, [target], now)
+        if deploy_reason(stored, observe_target(world, target), now, trust) is None:
             return None
-        return deploy(world, target, stored.pair, now, reloader)
+        return deploy(world, target, stored.pair, now, reloader, trust=trust)
+
+
+def put_lists_in_place(world: Neighbours, specs: Sequence[CertificateSpec]) -> tuple[Deployed, ...]:
+    """Puts the published list in place where clients are asked for certificates; no Error raised.
+
+    What a target lacks beside that is put there by the way; one without a certificate waits for it.
+    """
+    now = world.clock.now()
+    actor = Actor(world, Orders(), now)
+    jobs = []
+    for spec in specs:
+        try:
+            stored = world.certificates.load(spec.name)
+        except Exception as exception:  # noqa: BLE001 - the others' lists are put in place
+            told(world, spec.name, exception)
+            continue
+        jobs += [
+            Job(target, partial(actor.deploy_if_needed, stored, target))
+            for target in spec.targets
+            if target.client_auth and stored is not None
+        ]
+    return tuple(roll_out(world, jobs).values())
 
 
 def deploy_again(
@@ -282,8 +305,9 @@ def _deploy_stored_or_placeholder(
 ) -> Deployed:
     now = world.clock.now()
     stored = world.certificates.load(spec.name)
+    trust = trust_for(world, [target], now)
     if stored is not None:
-        return deploy(world, target, stored.pair, now, reloader)
+        return deploy(world, target, stored.pair, now, reloader, trust=trust)
     seen = observe_target(world, target).seen
     if isinstance(seen, Served) and seen.certificate.is_valid_at(now):
         what = f"there is no certificate yet for {spec.name}, so what {target.name} serves stays"
@@ -291,7 +315,7 @@ def _deploy_stored_or_placeholder(
         return Deployed(target.name, DeployOutcome.FAILED, refused)
     else:
         pair = build_placeholder(spec.domains, spec.key_type, now)
-        result = deploy(world, target, pair, now, reloader)
+        result = deploy(world, target, pair, now, reloader, trust=trust)
         if result.outcome is DeployOutcome.FAILED:
             return result
         what = f"{target.name} has only a placeholder until there is a certificate for {spec.name}"

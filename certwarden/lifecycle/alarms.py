@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certwarden.errors import Error
+from certwarden.lifecycle.authority_alarms import (
+    ENDS,
+    LADDER_ENDS,
+    LIST_ENDS,
+    PROOF,
+    authority_expiry_matters,
+    authority_matters,
+)
+from certwarden.lifecycle.matter import Matter
 from certwarden.lifecycle.retry import counted
 from certwarden.lifecycle.setbacks import CLEAN_UP, TOKEN, revocation_key, setback_of
 from certwarden.lifecycle.status import TargetState, target_state
@@ -17,6 +26,7 @@ from certwarden.model import (
     Cause,
     NoHandshake,
     Observed,
+    ObservedAuthority,
     ObservedTarget,
     Setback,
     Stored,
@@ -36,21 +46,7 @@ _CLOCK = "clock"
 _LITTER = "litter"
 _RECORDS = "records"
 _UNIT = "unit:"
-_UNBEARABLE = ("expired:", "expiring:", "failing:", "revocation:")
-
-
-@dataclass(frozen=True)
-class Matter:
-    """Something that a person should see to: what, since when, and what to do.
-
-    `covers` are the keys of lesser matters that are not worth a word beside this one.
-    """
-
-    key: str
-    what: str
-    since: datetime
-    todo: str
-    covers: tuple[str, ...] = ()
+_UNBEARABLE = ("expired:", "expiring:", "failing:", "revocation:", LIST_ENDS, PROOF)
 
 
 @dataclass(frozen=True)
@@ -88,6 +84,7 @@ def matters(
     setbacks: Sequence[Setback] = (),
     leftovers: int = 0,
     trouble: Error | None = None,
+    authority: ObservedAuthority | None = None,
 ) -> Findings:
     """All that stands. About expiry only where the clock is trusted.
 
@@ -102,6 +99,8 @@ def matters(
         found.append(Matter(_RECORDS, what, now, trouble.hint))
     if is_clock_needed and not verdict.is_trusted:
         found.append(Matter(_CLOCK, verdict.what, now, verdict.hint))
+    if authority is not None:
+        found += authority_matters(authority, setbacks, now)
     unclear = set()
     for seen in observed:
         found += _certificate_matters(seen, now)
@@ -114,8 +113,9 @@ def matters(
             unclear |= _expiry_keys(seen)
     if verdict.is_trusted:
         found += expiry_matters(observed, token_check, now)
+        found += authority_expiry_matters(authority, now)
     else:
-        unclear |= {_TOKEN_EXPIRY, _CLOCK}
+        unclear |= {_TOKEN_EXPIRY, _CLOCK, LIST_ENDS, LADDER_ENDS}
     covered = {key for matter in found for key in matter.covers}
     standing = tuple(matter for matter in found if matter.key not in covered)
     return Findings(standing, frozenset(unclear) - {matter.key for matter in standing})
@@ -159,10 +159,18 @@ def to_send(
         if each.key not in standing | (findings.unclear - covered)
         and (is_good or not each.key.startswith(_UNIT))
     ]
-    due = [matter for matter in findings.standing if _is_due(before.get(matter.key), now)]
-    recovered = [each for each in gone if each.text and each.key not in covered]
+    due = [matter for matter in findings.standing if _is_due(matter, before.get(matter.key), now)]
+    recovered = [
+        each
+        for each in gone
+        if each.text and each.key not in covered and not each.key.startswith(ENDS)
+    ]
     forget = [each.key for each in gone if not each.text and _has_rested(each, now, DAY)]
-    forget += [each.key for each in gone if each.text and each.key in covered]
+    forget += [
+        each.key
+        for each in gone
+        if each.text and (each.key in covered or each.key.startswith(ENDS))
+    ]
     messages = []
     if due:
         messages.append(_alarm(due, before, now))
@@ -317,9 +325,11 @@ def _stale_since(target: ObservedTarget, stored: Stored) -> datetime:
 # ── when it is said ───────────────────────────────────────────────────────────────────────────────
 
 
-def _is_due(before: Told | None, now: datetime) -> bool:
+def _is_due(matter: Matter, before: Told | None, now: datetime) -> bool:
     if before is None:
         return True
+    if matter.is_once and before.text:
+        return False
     if not before.text:
         return _has_rested(before, now, DAY)
     age = before.told_at - before.since

@@ -25,9 +25,10 @@ from certwarden.lifecycle.alarms import (
     to_send,
     unit_matter,
 )
+from certwarden.lifecycle.authority_alarms import authority_expiry_matters
 from certwarden.lifecycle.books import Books
 from certwarden.lifecycle.judge import ClockJudge
-from certwarden.model import Observed, Told
+from certwarden.model import Observed, ObservedAuthority, Told
 from certwarden.ports import Level, Messenger, Neighbours, Watch
 
 SUBJECT = "notify"
@@ -42,6 +43,7 @@ def announce(
     now: datetime,
     *,
     is_good: bool,
+    authority: ObservedAuthority | None = None,
 ) -> None:
     """Tells a person what there is to tell after a whole pass, and the watchdog if all is well.
 
@@ -53,7 +55,7 @@ def announce(
         if messenger is None:
             return
         told = books.read(world.watch.told, ())
-        findings = _findings(world, books, judge, observed, now)
+        findings = _findings(world, books, judge, observed, now, authority=authority)
         if books.trouble is not None:  # what is not found may only not have been read
             doubtful = {each.key for each in told} - {each.key for each in findings.standing}
             findings = replace(findings, unclear=findings.unclear | doubtful)
@@ -86,14 +88,21 @@ def announce_unit_failure(
 
 
 def _findings(
-    world: Neighbours, books: Books, judge: ClockJudge, observed: Sequence[Observed], now: datetime
+    world: Neighbours,
+    books: Books,
+    judge: ClockJudge,
+    observed: Sequence[Observed],
+    now: datetime,
+    *,
+    authority: ObservedAuthority | None,
 ) -> Findings:
     token_check = books.read(world.watch.token_check, None)
     setbacks = books.read(world.watch.setbacks, ())
     leftovers = books.read(world.journal.leftovers, ())
     is_clock_needed = judge.is_needed
     # A server is asked for the time only if something might have to be said about expiry.
-    needs_date = bool(expiry_matters(observed, token_check, now))
+    ends = (*expiry_matters(observed, token_check, now), *authority_expiry_matters(authority, now))
+    needs_date = bool(ends)
     verdict = judge.assess(now, needs_date=needs_date)
     return matters(
         observed,
@@ -104,6 +113,7 @@ def _findings(
         setbacks=setbacks,
         leftovers=len(leftovers),
         trouble=books.trouble,
+        authority=authority,
     )
 
 

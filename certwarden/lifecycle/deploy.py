@@ -9,8 +9,10 @@ from datetime import datetime
 
 from certwarden.errors import Error, TargetError, as_error
 from certwarden.model import (
+    ClientTrust,
     DeployOutcome,
     Event,
+    Installed,
     Pair,
     Seen,
     Served,
@@ -27,23 +29,35 @@ LAST_INTERVAL = 0.5
 
 @dataclass(frozen=True)
 class Deployed:
-    """How a deploy to one target ended; `error` says what is wrong, where something is."""
+    """How a deploy to one target ended; `error` says what is wrong, where something is.
+
+    `crl_number` is that of the list that was put in place, where one was and nothing else.
+    """
 
     target: str
     outcome: DeployOutcome
     error: Error | None = None
+    crl_number: int | None = None
 
 
 def deploy(
-    world: Neighbours, spec: TargetSpec, pair: Pair, now: datetime, reloader: Reloader
+    world: Neighbours,
+    spec: TargetSpec,
+    pair: Pair,
+    now: datetime,
+    reloader: Reloader,
+    *,
+    trust: ClientTrust | None = None,
 ) -> Deployed:
     """Puts the pair to use at the target, or its last good one back; the caller holds its lock.
 
-    Never raises Error: how it ended is what it returns, and stands in the ledger.
+    `trust` is what it is to judge its clients by, where it asks them for certificates; None leaves
+    what is installed. Never raises Error: how it ended is what it returns, and stands in the
+    ledger.
     """
     reporter = world.reporter
     reporter.phase(spec.name, "installing")
-    work = _Work(world, spec, now, reloader)
+    work = _Work(world, spec, trust if spec.client_auth else None, now, reloader)
     wanted = pair.certificate.fingerprint
     try:
         before = work.before()
@@ -53,6 +67,7 @@ def deploy(
             now,
             was_active=before.was_active or before.is_left_down,
             served_before=before.served,
+            crl_number=work.crl_number(),
         )
     except Exception as exception:  # noqa: BLE001 - what was not foreseen is told, too
         result = Deployed(spec.name, DeployOutcome.FAILED, as_error(exception))
@@ -84,10 +99,16 @@ class _Work:
     """One deploy to one target."""
 
     def __init__(
-        self, world: Neighbours, spec: TargetSpec, now: datetime, reloader: Reloader
+        self,
+        world: Neighbours,
+        spec: TargetSpec,
+        trust: ClientTrust | None,
+        now: datetime,
+        reloader: Reloader,
     ) -> None:
         self._world = world
         self._spec = spec
+        self._trust = trust
         self._now = now
         self._shelf: Shelf = world.shelf(spec.name)
         self._reloader = reloader
@@ -111,18 +132,27 @@ class _Work:
         is_reachable = served is not None or not isinstance(seen, Unreachable)
         return _Before(was_active, served, is_reachable, is_left_down)
 
+    def crl_number(self) -> int | None:
+        """Of the list that will be in place."""
+        if not self._spec.client_auth or self._trust is not None:
+            return self._trust.crl.number if self._trust else None
+        installed = self._shelf.installed()
+        return installed.trust.crl.number if installed and installed.trust else None
+
     def put_to_use(self, pair: Pair, before: _Before) -> Deployed:
         installed = self._shelf.installed()
         wanted = pair.certificate.fingerprint
         if installed is not None and installed.certificate.fingerprint == before.served:
             self._shelf.confirm(installed.number)  # seen in use, whoever had it taken up
-        if installed is None or installed.certificate.fingerprint != wanted:
-            installed = self._shelf.publish(pair)
+        has_leaf = installed is not None and installed.certificate.fingerprint == wanted
+        if installed is None or not has_leaf or self._has_newer_list(installed):
+            installed = self._shelf.publish(pair, self._trust)
         failure = self._take_up(wanted, before)
         if failure is None:
             self._shelf.confirm(installed.number)
             outcome = DeployOutcome.IN_USE if self._probe else DeployOutcome.INSTALLED
-            return Deployed(self._spec.name, outcome)
+            number = self._trust.crl.number if self._trust and has_leaf else None
+            return Deployed(self._spec.name, outcome, crl_number=number)
         if failure.is_absence and before.is_left_down:
             error = TargetError(
                 f"{failure.error.what}; its unit has been down since an earlier deploy failed",
@@ -134,6 +164,17 @@ class _Work:
         if before.served is not None or self._probe is None:
             failure = self._roll_back(failure, wanted, before)
         return Deployed(self._spec.name, DeployOutcome.FAILED, failure.error)
+
+    def _has_newer_list(self, installed: Installed) -> bool:
+        """Whether what is to be put in place is newer than what the clients are judged by."""
+        if self._trust is None:
+            return False
+        before = installed.trust
+        return (
+            before is None
+            or before.crl.number < self._trust.crl.number
+            or before.root_pem != self._trust.root_pem
+        )
 
     def _take_up(self, fingerprint: str, before: _Before) -> "_Failure | None":
         """Has the program take up what is current and waits for the leaf; None when it is seen."""
@@ -202,7 +243,7 @@ class _Work:
             return failure.adding("the last good certificate is revoked, so the new one stays")
         self._world.reporter.phase(self._spec.name, "rolling back")
         try:
-            installed = self._shelf.publish(good)
+            installed = self._shelf.publish(good, self._trust)
         except TargetError as error:
             return failure.adding(f"putting the last good certificate back failed: {error.what}")
         again = self._take_up(good.certificate.fingerprint, before)
@@ -249,6 +290,9 @@ def _tell(world: Neighbours, spec: TargetSpec, result: Deployed, pair: Pair) -> 
     error = result.error
     if result.outcome is not DeployOutcome.FAILED and is_placeholder(pair):
         level, kind, text = Level.INFO, "placeholder", "a placeholder is installed"
+    elif result.crl_number is not None:
+        level, kind = Level.INFO, "list-deployed"
+        text = f"revocation list {result.crl_number} is in place"
     elif result.outcome is DeployOutcome.IN_USE:
         level, kind, text = Level.INFO, "deployed", f"{what} is in use"
     elif result.outcome is DeployOutcome.INSTALLED:

@@ -1,5 +1,6 @@
 """What was found, as metrics: pure text in Prometheus' exposition format (version 0.0.4)."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +8,9 @@ from datetime import datetime
 from certwarden import __version__
 from certwarden.lifecycle.renewal import renewal
 from certwarden.lifecycle.retry import counted
-from certwarden.lifecycle.status import TargetState, target_state
+from certwarden.lifecycle.status import ClientState, TargetState, client_state, target_state
 from certwarden.lifecycle.trust import Verdict
-from certwarden.model import Observed, Served, TokenCheck
+from certwarden.model import Observed, ObservedAuthority, ProofOutcome, Served, TokenCheck
 
 PREFIX = "certwarden_"
 
@@ -29,6 +30,7 @@ def render_metrics(
     now: datetime,
     *,
     is_good: bool,
+    authority: ObservedAuthority | None = None,
 ) -> str:
     """The text of the metrics file after a pass that ended at `now`, well or not.
 
@@ -58,6 +60,7 @@ def render_metrics(
         ),
         *_certificate_families(observed, now),
         *_target_families(observed),
+        *_authority_families(authority, now),
     )
     return "".join(families)
 
@@ -116,6 +119,42 @@ def _target_families(observed: Sequence[Observed]) -> Iterator[str]:
             _Sample(target.seen.certificate.not_after.timestamp(), labels)
             for _, target, labels in targets
             if isinstance(target.seen, Served)
+        ],
+    )
+
+
+def _authority_families(seen: ObservedAuthority | None, now: datetime) -> Iterator[str]:
+    if seen is None or seen.root is None:
+        return
+    crl = seen.crl
+    yield _family(
+        "authority_not_after_timestamp_seconds",
+        "When the private CA's own certificate expires.",
+        [_Sample(seen.root.not_after.timestamp(), {})],
+    )
+    yield _family(
+        "crl_next_update_timestamp_seconds",
+        "When the published revocation list expires; then no client gets in.",
+        [_Sample(crl.next_update.timestamp(), {})] if crl else [],
+    )
+    yield _family(
+        "crl_number",
+        "The number of the published revocation list.",
+        [_Sample(crl.number, {})] if crl else [],
+    )
+    states = Counter(client_state(each, now) for each in seen.clients)
+    yield _family(
+        "client_certificates",
+        "Client certificates in the register, by state.",
+        [_Sample(states[state], {"state": state.value}) for state in ClientState],
+    )
+    yield _family(
+        "target_refuses_revoked",
+        "Whether the target was last seen to refuse a revoked client and to let in a good one.",
+        [
+            _Sample(proof.outcome is ProofOutcome.PROVEN, {"target": name})
+            for name, proof in seen.proofs.items()
+            if proof.outcome is not ProofOutcome.UNKNOWN
         ],
     )
 

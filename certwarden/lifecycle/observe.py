@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from certwarden.errors import Error, as_error
 from certwarden.lifecycle.side_by_side import side_by_side
 from certwarden.model import (
     CertificateSpec,
+    ClientTrust,
     DeployRecord,
     Observed,
     ObservedTarget,
@@ -22,7 +24,20 @@ def observe(
 ) -> tuple[Observed, ...]:
     """What is found for each certificate; targets are looked at side by side, or not at all."""
     seen = _look_everywhere(world, specs) if is_probing else {}
-    return tuple(_observe_certificate(world, spec, seen) for spec in specs)
+    targets = [target for spec in specs for target in spec.targets]
+    trust = trust_for(world, targets, world.clock.now())
+    return tuple(replace(_observe_certificate(world, spec, seen), trust=trust) for spec in specs)
+
+
+def trust_for(
+    world: Neighbours, targets: Sequence[TargetSpec], now: datetime
+) -> ClientTrust | None:
+    """What they are to judge their clients by; None where none of them asks for certificates."""
+    if not any(target.client_auth for target in targets):
+        return None
+    from certwarden.lifecycle.authority import client_trust  # a pass without a CA needs no lists
+
+    return client_trust(world, now)
 
 
 def observe_target(world: Neighbours, spec: TargetSpec) -> ObservedTarget:

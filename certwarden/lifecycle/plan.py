@@ -7,6 +7,7 @@ and logs nothing. When a certificate is due is `renewal`'s to say, when to try a
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
+from certwarden.lifecycle.lists import list_calls, list_steps, trust_reason
 from certwarden.lifecycle.renewal import renewal
 from certwarden.lifecycle.retry import capped, deploy_try, next_try
 from certwarden.lifecycle.setbacks import (
@@ -19,11 +20,13 @@ from certwarden.lifecycle.setbacks import (
 from certwarden.model import (
     Call,
     Certificate,
+    ClientTrust,
     CommandReload,
     DeployOutcome,
     Job,
     NoHandshake,
     Observed,
+    ObservedAuthority,
     ObservedTarget,
     Policy,
     Served,
@@ -51,6 +54,7 @@ def plan(
     *,
     force: Collection[str] = (),
     named: Collection[str] = (),
+    authority: ObservedAuthority | None = None,
 ) -> tuple[Step, ...]:
     """The steps that are due now, in the order in which a pass takes them.
 
@@ -58,7 +62,7 @@ def plan(
     the certificates that are to be renewed whether or not they are due, `named` those that no
     back-off is to hold up.
     """
-    steps = agenda(observed, leftovers, now, policy, force=force, named=named)
+    steps = agenda(observed, leftovers, now, policy, force=force, named=named, authority=authority)
     return tuple(step for step in steps if step.at <= now)
 
 
@@ -70,6 +74,7 @@ def agenda(
     *,
     force: Collection[str] = (),
     named: Collection[str] = (),
+    authority: ObservedAuthority | None = None,
 ) -> tuple[Step, ...]:
     """What `plan` gives, and the steps whose time is still to come: each with its instant."""
     steps: list[Step] = []
@@ -77,6 +82,7 @@ def agenda(
         plural = "s" if leftovers != 1 else ""
         reason = f"{leftovers} TXT record{plural} of an earlier pass may still exist"
         steps.append(Step(StepKind.SWEEP, None, None, reason, now))
+    steps += list_steps(authority, now)
     for each in observed:
         if each.trouble is not None:
             continue  # what is stored cannot be read, so that nothing is known to be needed
@@ -94,6 +100,7 @@ def next_calls(
     now: datetime,
     *,
     setbacks: Sequence[Setback] = (),
+    authority: ObservedAuthority | None = None,
 ) -> tuple[Call, ...]:
     """When a pass is wanted again after this one, one call for each job, soonest first.
 
@@ -112,6 +119,7 @@ def next_calls(
             f"{step.certificate or 'clean-up'}: {step.reason}",
         )
         for step in steps
+        if step.kind is not StepKind.SIGN_CRL
     ]
     calls += _revocation_calls(steps, observed, setbacks, now)
     calls = sorted(calls, key=lambda call: call.at)[:1]
@@ -119,6 +127,8 @@ def next_calls(
     if asks:
         at, name = _when_to_ask(asks, calls[0].at if calls else None)
         calls.append(Call(Job.RENEWAL_INFO, at, f"{name}: the CA is asked when to renew"))
+    targets = [target for seen in observed for target in seen.targets]
+    calls += list_calls(authority, targets, now, setbacks)
     at = token_check_at(token_check, token_setup, now, setback_of(setbacks, TOKEN))
     calls.append(
         Call(Job.TOKEN, at if at > now else now + TOKEN_REST, "the API token is looked at")
@@ -166,11 +176,20 @@ def restart_at(policy: Policy, now: datetime) -> datetime:
     return opens.astimezone(now.tzinfo)  # without a zone it is the machine's, as of that day
 
 
-def deploy_reason(stored: Stored, target: ObservedTarget, now: datetime) -> str | None:
-    """Why the stored certificate must be deployed to the target; None where it is in use.
+def deploy_reason(
+    stored: Stored, target: ObservedTarget, now: datetime, trust: ClientTrust | None = None
+) -> str | None:
+    """Why certificate and list must be deployed to the target; None where they are in use.
 
     Also None where nobody answers and all that can be done without somebody there is done.
     """
+    if why := _certificate_reason(stored, target, now):
+        return why
+    why_trust = trust_reason(target, trust, now)
+    return why_trust[0] if why_trust else None
+
+
+def _certificate_reason(stored: Stored, target: ObservedTarget, now: datetime) -> str | None:
     wanted = stored.certificate.fingerprint
     installed = target.installed
     is_expired = stored.certificate.not_after <= now
@@ -274,9 +293,20 @@ def deploy_steps(
         return
     leaf = seen.stored.certificate
     for target in seen.targets:
-        if why := deploy_reason(seen.stored, target, now):
+        if why := deploy_reason(seen.stored, target, now, seen.trust):
             at, delay = (now, "") if is_named else _deploy_at(seen, leaf, target, now, policy)
             yield Step(StepKind.DEPLOY, seen.spec.name, target.spec.name, why + delay, at)
+
+
+def wanted_list(target: ObservedTarget, trust: ClientTrust | None) -> int | None:
+    """The number of the list that a deploy would put in place, or leave there."""
+    if not target.spec.client_auth:
+        return None
+    if trust is not None:
+        return trust.crl.number
+    return (
+        target.installed.trust.crl.number if target.installed and target.installed.trust else None
+    )
 
 
 def _obtain_step(seen: Observed, now: datetime, policy: Policy, *, is_named: bool) -> Step:
@@ -300,12 +330,15 @@ def _deploy_at(
     seen: Observed, leaf: Certificate, target: ObservedTarget, now: datetime, policy: Policy
 ) -> tuple[datetime, str]:
     """When back-off and the maintenance window let a deploy happen, and what it waits for."""
-    at, delay = deploy_try(target, leaf.lifetime, leaf.fingerprint, now), ""
+    wanted = wanted_list(target, seen.trust)
+    at, delay = deploy_try(target, leaf.lifetime, leaf.fingerprint, now, wanted), ""
     if at > now:
         last = target.repeats[0]
         how = f"failed: {last.what}" if last.outcome is DeployOutcome.FAILED else "was undone"
         delay = f"; deploy {len(target.repeats)} {how}"
-    opens = _when_restart_suits(seen, target, at, policy)
+    about_list = trust_reason(target, seen.trust, now)
+    is_urgent = about_list is not None and about_list[1]
+    opens = at if is_urgent else _when_restart_suits(seen, target, at, policy)
     if opens > at:
         at, delay = opens, f"{delay}; the restart waits for the maintenance window"
     return at, delay

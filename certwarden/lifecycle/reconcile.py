@@ -40,13 +40,14 @@ class Wish:
 
     `force`: certificates to renew whether or not they are due; `named`: those that a person has
     named, which no back-off holds up. `is_whole`: it is about all certificates, so that at its end
-    a person is told of what needs one.
+    a person is told of what needs one. `is_starting`: it is the first since the daemon started.
     """
 
     force: Collection[str] = ()
     named: Collection[str] = ()
     is_deploying: bool = True
     is_whole: bool = True
+    is_starting: bool = False
 
 
 EVERYTHING = Wish()
@@ -57,13 +58,15 @@ class PassResult:
     """What a pass did, and when it wants to be called again.
 
     `sweep_error` says why TXT records of an earlier pass had to stay behind, `token_error` what is
-    wrong with the API token, `store_error` what our own records suffer from.
+    wrong with the API token, `authority_error` with the private CA or what it protects, and
+    `store_error` what our own records suffer from.
     """
 
     certificates: tuple[CertificateResult, ...]
     swept: int = 0
     sweep_error: Error | None = None
     token_error: Error | None = None
+    authority_error: Error | None = None
     store_error: Error | None = None
     verdict: Verdict | None = None
     calls: tuple[Call, ...] = ()
@@ -71,7 +74,7 @@ class PassResult:
     @property
     def is_good(self) -> bool:
         """Whether nothing failed."""
-        errors = (self.sweep_error, self.token_error, self.store_error)
+        errors = (self.sweep_error, self.token_error, self.authority_error, self.store_error)
         return not any(errors) and all(each.is_good for each in self.certificates)
 
 
@@ -83,6 +86,7 @@ def reconcile(
     books = Books(world.reporter)
     judge = ClockJudge(world, books)
     _tidy(world, specs)
+    authority_error = _tend(world, books, judge, now, wish)
     observed = observe(world, specs, is_probing=wish.is_deploying)
     observed = ask_about_renewal(world, books, observed, now)
     leftovers = books.read(world.journal.leftovers, ())
@@ -111,8 +115,31 @@ def reconcile(
     if wish.is_whole and not is_shown:
         token_error = check_token(world, books, now)
     observed = _observe_again(world, books, observed, results, wish)
-    result = PassResult(results, swept, sweep_error, token_error, books.trouble, verdict)
+    if wish.is_deploying and world.authority_spec is not None:
+        from certwarden.lifecycle.withdraw import prove_what_is_due  # see _tend
+
+        fresh = {each.target for result in results for each in result.deployed}
+        proof_error = prove_what_is_due(world, books, judge, observed, fresh=fresh)
+        authority_error = authority_error or proof_error
+    if wish.is_whole and world.authority_spec is not None:
+        from certwarden.lifecycle.backup import look_after_backups  # see _tend
+
+        look_after_backups(world, books, judge)
+    result = PassResult(
+        results, swept, sweep_error, token_error, authority_error, books.trouble, verdict
+    )
     return _end_pass(world, books, judge, wish, observed=observed, result=result)
+
+
+def _tend(
+    world: Neighbours, books: Books, judge: ClockJudge, now: datetime, wish: Wish
+) -> Error | None:
+    """Has the private CA's list brought up to date, where there is one; what went wrong."""
+    if world.authority_spec is None:
+        return None
+    from certwarden.lifecycle.authority import tend  # a pass without a CA does without signing
+
+    return tend(world, books, judge, now, is_starting=wish.is_starting)
 
 
 def _tidy(world: Neighbours, specs: Sequence[CertificateSpec]) -> None:
@@ -210,12 +237,21 @@ def _end_pass(
     now = world.clock.now()
     is_good = result.is_good
     check = books.read(world.watch.token_check, None)
+    authority = None
+    if world.authority_spec is not None:
+        from certwarden.lifecycle.authority import observe_authority  # see _tend
+
+        authority = observe_authority(world)
     if wish.is_whole and wish.is_deploying:
-        announce(world, books, judge, observed, now, is_good=is_good)
+        announce(world, books, judge, observed, now, is_good=is_good, authority=authority)
         if (metrics := world.metrics()) is not None:
             verdict = judge.assess(now, needs_date=False)
             try:
-                metrics.write(render_metrics(observed, verdict, check, now, is_good=is_good))
+                metrics.write(
+                    render_metrics(
+                        observed, verdict, check, now, is_good=is_good, authority=authority
+                    )
+                )
             except Error as error:
                 world.reporter.event(Level.WARNING, "metrics", error.what, error.hint)
     leftovers, token = books.read(world.journal.leftovers, ()), world.setup(None)
@@ -226,7 +262,7 @@ def _end_pass(
         replace(step, at=clean_up_at) if step.kind is StepKind.SWEEP else step
         for step in agenda(observed, len(leftovers), now, world.policy)
     )
-    calls = next_calls(steps, observed, check, token, now, setbacks=setbacks)
+    calls = next_calls(steps, observed, check, token, now, setbacks=setbacks, authority=authority)
     if result.verdict is not None and not result.verdict.is_trusted and result.verdict.is_asked:
         calls = tuple(_once_trusted(call, now) for call in calls)
     return replace(result, calls=calls, store_error=books.trouble)

@@ -132,15 +132,19 @@ def limits_allow_at(
 
 
 def deploy_try(
-    target: ObservedTarget, lifetime: timedelta, fingerprint: str, now: datetime
+    target: ObservedTarget,
+    lifetime: timedelta,
+    fingerprint: str,
+    now: datetime,
+    crl_number: int | None = None,
 ) -> datetime:
-    """Not before when the certificate may be deployed again there, which may be now.
+    """Not before when certificate and list may be deployed again there, which may be now.
 
     Deploys that succeeded count as well, from the second on: one that has to be made again and
     again is undone by somebody, and restarting the program each time would help nobody.
     """
     repeats = target.repeats
-    if not repeats or repeats[0].fingerprint != fingerprint:
+    if not repeats or repeats[0].fingerprint != fingerprint or repeats[0].crl_number != crl_number:
         return now
     failed = sum(each.outcome is DeployOutcome.FAILED for each in repeats)
     undone = max(0, len(repeats) - failed - 1)

@@ -3,18 +3,23 @@
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from certwarden.lifecycle.lists import half_life
 from certwarden.lifecycle.renewal import renewal
 from certwarden.lifecycle.retry import last_failure
 from certwarden.model import (
+    ClientCertificate,
     DeployOutcome,
     NoHandshake,
     Observed,
+    ObservedAuthority,
     ObservedTarget,
+    ProofOutcome,
     Served,
     Unreachable,
 )
 
 OVERDUE = timedelta(days=1)
+ROOT_NOTICE = timedelta(days=30)
 
 
 class CertificateState(StrEnum):
@@ -36,6 +41,23 @@ class TargetState(StrEnum):
     NOT_PROBED = "not-probed"
     STALE = "stale"
     IN_USE = "in-use"
+
+
+class ClientState(StrEnum):
+    """The first that applies."""
+
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    VALID = "valid"
+
+
+def client_state(client: ClientCertificate, now: datetime) -> ClientState | None:
+    """The state of a certificate in the register; None for one that was never signed."""
+    if client.revoked_at is not None:
+        return ClientState.REVOKED
+    if client.not_after is not None and client.not_after < now:
+        return ClientState.EXPIRED
+    return ClientState.VALID if client.is_signed else None
 
 
 def certificate_state(seen: Observed, now: datetime) -> CertificateState:
@@ -77,6 +99,21 @@ def needs_attention(seen: Observed, now: datetime) -> bool:
         return True
     fine = (TargetState.IN_USE, TargetState.NOT_PROBED)
     return any(target_state(seen, target) not in fine for target in seen.targets)
+
+
+def authority_needs_attention(seen: ObservedAuthority | None, now: datetime) -> bool:
+    """Whether a person should look: it cannot be read, its list ages, or who gets in is not known.
+
+    A CA that was configured and not founded yet needs one, too.
+    """
+    if seen is None:
+        return False
+    if seen.trouble is not None or seen.root is None or seen.crl is None:
+        return True
+    is_refuted = any(each.outcome is ProofOutcome.REFUTED for each in seen.proofs.values())
+    is_waiting = seen.is_locked and bool(seen.unlisted)
+    is_ending = seen.root.not_after - ROOT_NOTICE <= now
+    return is_refuted or is_waiting or is_ending or half_life(seen.crl) <= now
 
 
 def _has_failed(target: ObservedTarget, wanted: str | None) -> bool:

@@ -7,6 +7,7 @@ assert not house.run().is_good
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Self
 
 from certwarden.lifecycle.observe import observe
 from certwarden.lifecycle.obtain import Desk, Obtained, obtain
@@ -84,12 +85,12 @@ class House:
     def now(self) -> datetime:
         return self.world.clock.now()
 
-    def after(self, duration: timedelta) -> "House":
+    def after(self, duration: timedelta) -> Self:
         """The same, later."""
         self.world.clock.advance(duration)
         return self
 
-    def at(self, instant: datetime) -> "House":
+    def at(self, instant: datetime) -> Self:
         """The same, at that instant."""
         return self.after(instant - self.now)
 

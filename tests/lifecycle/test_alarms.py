@@ -13,13 +13,13 @@ from certwarden.errors import Error, StoreError
 from certwarden.lifecycle.alarms import (
     DAY,
     Findings,
-    Matter,
     Outbox,
     is_bearable,
     matters,
     to_send,
     unit_matter,
 )
+from certwarden.lifecycle.matter import Matter
 from certwarden.lifecycle.trust import Verdict
 from certwarden.model import (
     AttemptOutcome,

@@ -103,8 +103,14 @@ class Life:
 
     def visit(self, *, force: bool = False, named: bool = False) -> bool:
         """A pass: tries if the agenda says so; whether it did."""
-        asked = {"force": ["home"] if force else [], "named": ["home"] if named else []}
-        steps = agenda([self.seen()], 0, self.now, self.policy, **asked)
+        steps = agenda(
+            [self.seen()],
+            0,
+            self.now,
+            self.policy,
+            force=["home"] if force else [],
+            named=["home"] if named else [],
+        )
         due = [step for step in steps if step.kind is StepKind.OBTAIN and step.at <= self.now]
         if due:
             self._try()

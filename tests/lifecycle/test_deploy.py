@@ -9,6 +9,7 @@ from certwarden.errors import StoreError, TargetError
 from certwarden.lifecycle import deploy as lifecycle
 from certwarden.lifecycle.deploy import Deployed
 from certwarden.model import (
+    ClientTrust,
     DeployOutcome,
     Event,
     Installed,
@@ -283,10 +284,10 @@ def test_a_roll_back_that_cannot_be_written_does_not_hide_the_reason() -> None:
     target.program.says = "key values mismatch"
     publish = target.shelf.publish
 
-    def publish_only_new(pair: Pair) -> Installed:
+    def publish_only_new(pair: Pair, trust: ClientTrust | None = None) -> Installed:
         if pair == old:
             raise TargetError("there is no space left")
-        return publish(pair)
+        return publish(pair, trust)
 
     target.shelf.publish = publish_only_new  # type: ignore[method-assign]
     text = text_of(deploy(world, target.spec, new, NOW))

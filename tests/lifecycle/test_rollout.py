@@ -11,6 +11,7 @@ from certwarden.lifecycle.act import CertificateResult, deploy_again
 from certwarden.lifecycle.rollout import Job, roll_out
 from certwarden.model import (
     Address,
+    ClientTrust,
     CommandReload,
     DeployOutcome,
     Pair,
@@ -123,7 +124,7 @@ def test_a_busy_target_fails_alone() -> None:
 
 
 def publish(sites: Sites) -> None:
-    def fail(_pair: Pair) -> None:
+    def fail(_pair: Pair, _trust: ClientTrust | None = None) -> None:
         raise OSError(SECRET)
 
     sites.world.targets["t001"].shelf.publish = fail  # type: ignore[method-assign, assignment]

@@ -1,0 +1,133 @@
+"""What a person should hear of the private CA: pure functions of what was observed of it.
+
+How often it is said is for `alarms`, which puts it beside the other matters.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from certwarden.lifecycle.lists import half_life
+from certwarden.lifecycle.matter import Matter
+from certwarden.lifecycle.setbacks import BACKUP, LIST, setback_of
+from certwarden.model import ClientCertificate, ObservedAuthority, ProofOutcome, Setback
+
+# Before what ends, so long: said once at each, and not again.
+CLIENT_STAGES = tuple(timedelta(days=days) for days in (30, 14, 7, 1))
+ROOT_STAGES = tuple(timedelta(days=days) for days in (365, 180, 90, 30, 14, 7, 1))
+# With a target of which it cannot be told who gets in, and with a place for backups that is away.
+PATIENCE = timedelta(days=1)
+
+ENDS = "ends:"
+LIST_ENDS = "list-ends"
+LIST_FAILING = "list-failing"
+LADDER_ENDS = "ladder-ends"
+LOCKED = "authority-locked"
+AUTHORITY = "authority"
+PROOF = "proof:"
+
+
+def authority_matters(
+    seen: ObservedAuthority, setbacks: Sequence[Setback], now: datetime
+) -> Iterator[Matter]:
+    """What stands, whatever the clock shows."""
+    if seen.trouble is not None:
+        what = f"the private CA cannot be read: {seen.trouble.what}"
+        yield Matter(AUTHORITY, what, now, seen.trouble.hint)
+        return
+    unsaved = setback_of(setbacks, BACKUP)
+    if unsaved is not None and now - unsaved.since >= PATIENCE:
+        what = f"no backup of the private CA could be made: {unsaved.what}"
+        yield Matter(BACKUP, what, unsaved.since, unsaved.hint)
+    setback = setback_of(setbacks, LIST)
+    if setback is not None and (setback.failures > 1 or setback.is_permanent):
+        what = f"the revocation list could not be brought up to date: {setback.what}"
+        yield Matter(LIST_FAILING, what, min(setback.since, now), setback.hint)
+    if seen.is_locked and seen.unlisted:
+        count = len(seen.unlisted)
+        plural = "s wait" if count != 1 else " waits"
+        what = f"{count} revocation{plural} for the private CA to be unlocked"
+        yield Matter(LOCKED, what, now, "unlock it: certwarden ca unlock")
+    for proof in seen.proofs.values():
+        since = min(proof.since or proof.at, now)
+        is_overdue = proof.outcome is ProofOutcome.UNKNOWN and now - since >= PATIENCE
+        if proof.outcome is ProofOutcome.REFUTED or is_overdue:
+            yield Matter(
+                f"{PROOF}{proof.target}", f"{proof.target}: {proof.what}", since, proof.hint
+            )
+
+
+def authority_expiry_matters(seen: ObservedAuthority | None, now: datetime) -> tuple[Matter, ...]:
+    """Those that are true only if the clock is right."""
+    if seen is None or seen.root is None:
+        return ()
+    return (*_list_matters(seen, now), *_client_matters(seen, now), *_root_matters(seen, now))
+
+
+def _list_matters(seen: ObservedAuthority, now: datetime) -> Iterator[Matter]:
+    todo = (
+        "unlock the private CA: certwarden ca unlock"
+        if seen.is_locked
+        else "see `certwarden ca show`, then `certwarden renew`"
+    )
+    crl = seen.crl
+    if crl is None:
+        yield Matter(LIST_ENDS, "the private CA has no revocation list", now, todo)
+    elif crl.next_update <= now:
+        what = f"the revocation list has expired on {_instant(crl.next_update)}: no client gets in"
+        yield Matter(LIST_ENDS, what, crl.next_update, todo)
+    elif half_life(crl) <= now:
+        what = (
+            f"the revocation list has not been renewed; it expires on {_instant(crl.next_update)}, "
+            "and then no client gets in"
+        )
+        yield Matter(LIST_ENDS, what, half_life(crl), todo)
+    if seen.is_locked and crl is not None:
+        end = seen.ladder[-1].next_update if seen.ladder else crl.next_update
+        notice = end - seen.spec.crl_lifetime
+        if notice <= now < end:
+            what = f"the lists that were signed beforehand last until {_instant(end)}"
+            yield Matter(LADDER_ENDS, what, notice, todo)
+
+
+def _client_matters(seen: ObservedAuthority, now: datetime) -> Iterator[Matter]:
+    """Of each client whose last certificate is near its end; it may well be let go of."""
+    latest: dict[str, ClientCertificate] = {}
+    for each in seen.clients:
+        if each.not_after is None or each.revoked_at is not None or not each.is_signed:
+            continue
+        known = latest.get(each.name)
+        if known is None or known.not_after is None or known.not_after < each.not_after:
+            latest[each.name] = each
+    for name, each in latest.items():
+        assert each.not_after is not None  # noqa: S101 - seen to above
+        what = f"the client certificate of {name} ends on {_instant(each.not_after)}"
+        todo = f"renew it: certwarden client renew {name}"
+        come = _come(each.not_after, CLIENT_STAGES, now)
+        yield from _last_stage(f"client:{each.serial}", what, todo, each.not_after, come)
+
+
+def _root_matters(seen: ObservedAuthority, now: datetime) -> Iterator[Matter]:
+    assert seen.root is not None  # noqa: S101 - whoever calls has looked
+    end = seen.root.not_after
+    what = f"the certificate of the private CA ends on {_instant(end)}, and all clients' with it"
+    todo = "extend it: certwarden ca renew-root"
+    come = _come(end, ROOT_STAGES, now)
+    yield from _last_stage(f"root:{seen.root.serial}", what, todo, end, come)
+
+
+def _last_stage(
+    key: str, what: str, todo: str, end: datetime, come: Sequence[timedelta]
+) -> Iterator[Matter]:
+    """The last of the stages that have come, which covers those before it."""
+    if come:
+        keys = [f"{ENDS}{key}:{stage.days}" for stage in come]
+        yield Matter(keys[-1], what, end - come[-1], todo, covers=tuple(keys[:-1]), is_once=True)
+
+
+def _come(end: datetime, stages: Sequence[timedelta], now: datetime) -> list[timedelta]:
+    """The stages before the end that have come; none once it has ended."""
+    return [stage for stage in stages if end - stage <= now < end]
+
+
+def _instant(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"

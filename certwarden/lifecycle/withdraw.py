@@ -1,0 +1,230 @@
+"""Revokes client certificates, as one act: book, sign, publish, put in place, verify (invariant 6).
+
+A probe goes along: it is let in while it is still good, is revoked with the client, and has to be
+refused by the very list that the client is in, also with the TLS session from before. Whatever
+cannot be done stands in the book, and the next passes go on with it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from certwarden.errors import Error, UsageError, as_error
+from certwarden.lifecycle.act import put_lists_in_place
+from certwarden.lifecycle.authority import (
+    SUBJECT,
+    keep_revoked_probe,
+    make_probe,
+    required_root,
+    sign_lists,
+    trusted_now,
+)
+from certwarden.lifecycle.books import Books
+from certwarden.lifecycle.deploy import Deployed
+from certwarden.lifecycle.judge import ClockJudge
+from certwarden.lifecycle.lists import PROBE_LIFETIME, is_proof_due
+from certwarden.lifecycle.prove import Probes, client_targets, good_probe, prove, visit_before
+from certwarden.model import (
+    CertificateSpec,
+    ClientCertificate,
+    Crl,
+    DeployOutcome,
+    Event,
+    Observed,
+    Pair,
+    Proof,
+    ProofOutcome,
+    RevocationReason,
+    Root,
+    TargetSpec,
+    Unreachable,
+)
+from certwarden.pki.keys import PrivateKey
+from certwarden.ports import Level, Neighbours, Visit
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What came of a revocation.
+
+    `certificates` are revoked in the book. `crl` is the list that they are in, None where it could
+    not be signed, as `error` says. `proofs` tell of each target whether the list is in use there.
+    """
+
+    certificates: tuple[ClientCertificate, ...]
+    crl: Crl | None = None
+    deployed: tuple[Deployed, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    error: Error | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every target was seen to refuse a client of this list."""
+        has_failed = any(each.outcome is DeployOutcome.FAILED for each in self.deployed)
+        is_proven = all(each.outcome is ProofOutcome.PROVEN for each in self.proofs)
+        return self.error is None and self.crl is not None and is_proven and not has_failed
+
+
+def withdraw(
+    world: Neighbours,
+    specs: Sequence[CertificateSpec],
+    name_or_serial: str,
+    reason: RevocationReason,
+) -> Withdrawal:
+    """Revokes a client's certificates, or the one of that serial, and sees that it is out.
+
+    What is revoked already stays so, and is verified again. Raises UsageError where there is no
+    such client, StoreError and Busy where it could not even be written down.
+    """
+    root = required_root(world)
+    chosen = _chosen(world, name_or_serial)
+    with world.locks.authority():
+        # Whatever the clock shows: that it is revoked must not wait.
+        world.register.revoke([each.serial for each in chosen], reason, world.clock.now())
+    names = ", ".join(sorted({each.name or each.serial for each in chosen}))
+    _record(world, "client-revoked", f"{names}: revoked ({reason.value})")
+    revoked = tuple(world.register.find(each.serial) or each for each in chosen)
+    return replace(take_effect(world, specs, root), certificates=revoked)
+
+
+def unlock(world: Neighbours, specs: Sequence[CertificateSpec]) -> Withdrawal:
+    """Has a locked CA sign the lists of a year ahead, with what was revoked in the meantime.
+
+    The first one is put in place and proven. Raises UsageError where the CA is not locked.
+    """
+    root = required_root(world)
+    if not world.authority.is_locked():
+        raise UsageError(
+            "the private CA is not locked: its lists are signed daily by themselves",
+            "there is nothing to do",
+        )
+    return take_effect(world, specs, root)
+
+
+def take_effect(world: Neighbours, specs: Sequence[CertificateSpec], root: Root) -> Withdrawal:
+    """Signs what stands in the book, puts it in place everywhere, and sees whether it is in use."""
+    targets = [target for spec in specs for target in client_targets(spec.targets)]
+    try:
+        now = trusted_now(world)
+        key = world.signing_key()
+        probe, visits = _let_in(world, root, key, targets, now)
+        with world.locks.authority():
+            keep_revoked_probe(world, probe, now)
+            crl = sign_lists(world, root, key, now)[0]
+    except Exception as exception:  # noqa: BLE001 - it stands in the book: a pass goes on with it
+        error = as_error(exception)
+        world.reporter.event(Level.ERROR, SUBJECT, error.what, error.hint)
+        return Withdrawal((), error=error)
+    deployed = put_lists_in_place(world, specs)
+    try:
+        probes = Probes(good_probe(world, root, now), probe, visits)
+        proofs = prove(world, targets, probes)
+    except Exception as exception:  # noqa: BLE001 - the list is in place; a pass looks again
+        error = as_error(exception)
+        world.reporter.event(Level.ERROR, SUBJECT, error.what, error.hint)
+        return Withdrawal((), crl, deployed, error=error)
+    return Withdrawal((), crl, deployed, proofs)
+
+
+def prove_what_is_due(
+    world: Neighbours,
+    books: Books,
+    judge: ClockJudge,
+    observed: Sequence[Observed],
+    *,
+    fresh: Collection[str],
+) -> Error | None:
+    """The look of a pass: targets that have a new list, and each once a day; returns what failed.
+
+    Where nobody answers, nobody is visited: somebody may have stopped the program. `fresh` are
+    those that were just given something new. Needs a clock that is trusted, for the good probe.
+    """
+    now = world.clock.now()
+    known = {proof.target: proof for proof in books.read(world.proofs.proofs, ())}
+    due = [
+        target.spec
+        for seen in observed
+        for target in seen.targets
+        if is_proof_due(target, known.get(target.spec.name), now)
+        and (not isinstance(target.seen, Unreachable) or target.spec.name in fresh)
+    ]
+    if not due or not judge.assess(now, needs_date=True).is_trusted:
+        return None
+    return _see(world, [seen.spec for seen in observed], due, known)
+
+
+def prove_again(world: Neighbours, specs: Sequence[CertificateSpec]) -> Error | None:
+    """Sees who gets in at all targets of these certificates, due or not; returns what is wrong.
+
+    Never raises Error.
+    """
+    targets = [target for spec in specs for target in client_targets(spec.targets)]
+    if not targets or ClockJudge(world).refusal(world.clock.now()) is not None:
+        return None
+    return _see(world, specs, targets, {})
+
+
+def _see(
+    world: Neighbours,
+    specs: Sequence[CertificateSpec],
+    targets: Sequence[TargetSpec],
+    known: Mapping[str, Proof],
+) -> Error | None:
+    try:
+        root, revoked = world.authority.root(), world.authority.probe()
+        if root is None or revoked is None:
+            return None
+        is_locked = world.authority.is_locked()
+        error: Error | None = None
+        if any(_is_resumable(known, target) for target in targets) and not is_locked:
+            # Whether old sessions are refused by now only a probe can tell that has one.
+            withdrawal = take_effect(world, specs, root)
+            proofs, error = withdrawal.proofs, withdrawal.error
+        else:
+            good = good_probe(world, root, world.clock.now())
+            proofs = prove(world, targets, Probes(good, revoked))
+    except Exception as exception:  # noqa: BLE001 - the pass goes on
+        error = as_error(exception)
+        world.reporter.event(Level.ERROR, SUBJECT, error.what, error.hint)
+        return error
+    refuted = [each for each in proofs if each.outcome is ProofOutcome.REFUTED]
+    return error or (Error(refuted[0].what, refuted[0].hint) if refuted else None)
+
+
+def _is_resumable(known: Mapping[str, Proof], target: TargetSpec) -> bool:
+    proof = known.get(target.name)
+    return proof is not None and proof.is_resumable
+
+
+def _chosen(world: Neighbours, name_or_serial: str) -> tuple[ClientCertificate, ...]:
+    """All certificates of the client that may let it in, or the one of that serial.
+
+    Whatever their dates, for the clock may be wrong.
+    """
+    named = world.register.named(name_or_serial)
+    if named:
+        return tuple(each for each in named if each.revoked_at is None) or named
+    serial = name_or_serial.replace(":", "").lower()
+    found = world.register.find(serial.rjust(len(serial) + len(serial) % 2, "0"))
+    if found is None:
+        raise UsageError(
+            f"there is no client {name_or_serial}, and no certificate of that serial",
+            "see `certwarden client list`",
+        )
+    return (found,)
+
+
+def _let_in(
+    world: Neighbours, root: Root, key: PrivateKey, targets: Sequence[TargetSpec], now: datetime
+) -> tuple[Pair, dict[str, Visit]]:
+    """A probe that is still good, and the visits that it made to the targets."""
+    with world.locks.authority():
+        probe = make_probe(world, root, key, now, PROBE_LIFETIME)
+    return probe, visit_before(world, targets, probe)
+
+
+def _record(world: Neighbours, kind: str, text: str) -> None:
+    try:
+        world.history.record(Event(world.clock.now(), kind, None, None, text))
+    except Error as failure:
+        world.reporter.event(Level.ERROR, SUBJECT, failure.what, failure.hint)

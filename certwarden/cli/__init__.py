@@ -39,8 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    import resource
+
     from certwarden.cli.arguments import parse
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # before anything secret is read
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

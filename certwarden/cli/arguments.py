@@ -12,6 +12,8 @@ from certwarden import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    _Commands = argparse._SubParsersAction["_Parser"]  # noqa: SLF001 - the type has no other name
+
 EXIT_CODES = """\
 exit codes:
   0  done, or nothing to do
@@ -27,6 +29,13 @@ REASONS = (
     "affiliationChanged",
     "superseded",
     "cessationOfOperation",
+)
+CLIENT_REASONS = (*REASONS, "privilegeWithdrawn")
+CLIENT_KEY_TYPES = ("ecdsa-p256", "rsa-2048", "rsa-3072")
+FORMATS = ("p12", "p12-legacy", "mobileconfig", "pem")
+PROGRAMS = (
+    *("node-red", "nginx", "mosquitto", "haproxy", "uibuilder", "dnsmasq"),
+    *("polkit", "systemd"),
 )
 
 
@@ -51,10 +60,10 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line as values; `run` is the function that carries it out. May exit."""
-    top = parser()
+    top = parser(argv)
     arguments, unknown = top.parse_known_args(argv)
     if unknown:
-        top.error(_about(unknown[0], top))
+        top.error(_about(unknown[0], parser()))
     arguments.run = _later(arguments.module, arguments.function)
     return arguments
 
@@ -68,7 +77,10 @@ def _about(word: str, top: argparse.ArgumentParser) -> str:
         return f"`{name}` belongs before the command"
     import difflib
 
-    near = difflib.get_close_matches(name, _options(top), 1)
+    options = _options(top)
+    if name in options:
+        return f"`{name}` does not belong there"
+    near = difflib.get_close_matches(name, options, 1)
     return f"there is no option `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
 
 
@@ -83,8 +95,11 @@ def _options(parser: argparse.ArgumentParser) -> set[str]:
     return found
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole tree; also what shell completion is made from."""
+def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The whole tree, which shell completion is made from; or as much as these words need.
+
+    argparse takes a millisecond for each command, so groups that are not named stay empty.
+    """
     top = _Parser(
         prog="certwarden",
         description="TLS certificates for a house: obtained, installed, and proven to be in use.",
@@ -116,6 +131,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go through the whole order at the staging directory and keep no certificate",
     )
+    # How the daemon says that it is its first pass.
+    renew.add_argument("--at-start", action="store_true", help=argparse.SUPPRESS)
     renew.add_argument("--no-deploy", action="store_true", help="obtain and store only")
     _json(renew)
 
@@ -141,34 +158,18 @@ def parser() -> argparse.ArgumentParser:
     revoke.add_argument("--reason", choices=REASONS, default="unspecified", metavar="R")
     revoke.add_argument("--now", action="store_true", help="revoke first, replace afterwards")
 
-    config = _group(commands, "config", "the configuration")
-    _json(_command(config, "check", "every mistake at once", prefix="config_"))
-    _json(_command(config, "show", "what is in force, secrets masked", prefix="config_"))
-
-    nodered = _group(commands, "nodered", "Node-RED's settings.js")
-    inspect = _command(nodered, "inspect", "what settings.js says about TLS now", prefix="nodered_")
-    inspect.add_argument(
-        "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
-    )
-    inspect.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
-    _json(inspect)
+    for name, (summary, fill) in _GROUPS.items():
+        group = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        members = group.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        if words is None or name in words:
+            fill(members)
 
     snippet = _command(commands, "snippet", "what to paste into other programs, polkit or systemd")
+    snippet.set_defaults(module="certwarden.cli.snippets")
     snippet.add_argument(
-        "program",
-        choices=("node-red", "polkit", "systemd"),
-        metavar="PROGRAM",
-        help="node-red (its settings.js), polkit (the rule) or systemd (the units' drop-in)",
+        "program", choices=PROGRAMS, metavar="PROGRAM", help=f"one of {', '.join(PROGRAMS)}"
     )
-    snippet.add_argument("target", nargs="?", metavar="TARGET", help="a Node-RED target")
-
-    notify = _group(commands, "notify", "messages to a person")
-    _command(notify, "test", "send a message everywhere it is configured to").set_defaults(
-        module="certwarden.cli.notify"
-    )
-    failed = _command(notify, "unit-failed", "tell that a systemd unit has failed")
-    failed.set_defaults(module="certwarden.cli.notify", function="unit_failed")
-    failed.add_argument("unit", metavar="UNIT", help="such as certwarden.service")
+    snippet.add_argument("target", nargs="?", metavar="TARGET", help="the target that it is for")
 
     completion = _command(commands, "completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL")
@@ -177,19 +178,141 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _config(config: "_Commands") -> None:
+    _json(_command(config, "check", "every mistake at once", prefix="config_"))
+    _json(_command(config, "show", "what is in force, secrets masked", prefix="config_"))
+
+
+def _nodered(nodered: "_Commands") -> None:
+    inspect = _command(nodered, "inspect", "what settings.js says about TLS now", prefix="nodered_")
+    inspect.add_argument(
+        "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
+    )
+    inspect.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
+    _json(inspect)
+
+
+def _notify(notify: "_Commands") -> None:
+    module = "certwarden.cli.notify"
+    _command(notify, "test", "send a message everywhere it is configured to", module=module)
+    failed = _command(notify, "unit-failed", "tell that a systemd unit has failed", module=module)
+    failed.add_argument("unit", metavar="UNIT", help="such as certwarden.service")
+
+
+def _authority(ca: "_Commands") -> None:
+    def command(name: str, summary: str) -> _Parser:
+        return _command(ca, name, summary, module="certwarden.cli.authority")
+
+    init = command("init", "make the private CA")
+    init.add_argument(
+        "--locked", action="store_true", help="under a passphrase of yours, which is not kept here"
+    )
+    _password_file(init, "the passphrase, with --locked; else it is asked for")
+    unlock = command("unlock", "sign the lists of a year, where the CA is locked")
+    _password_file(unlock, "the passphrase; else it is asked for")
+    _json(command("show", "the CA, its list, its clients, and who refuses revoked ones"))
+    command("crl", "print the current revocation list")
+    command("export", "print the CA's own certificate")
+    command("renew-root", "let the CA live longer, under the same key")
+
+    backup = command("backup", "the CA, the accounts and the configuration in one encrypted file")
+    restore = command("restore", "make an empty machine whole from a backup")
+    for each in (backup, restore):
+        each.set_defaults(module="certwarden.cli.backup")
+        each.add_argument("file", type=_path, metavar="FILE")
+        _password_file(each, "the backup's passphrase; else it is asked for")
+    takeover = command("import", "take over a CA of easy-rsa or `openssl ca`")
+    takeover.set_defaults(module="certwarden.cli.backup", function="import_directory")
+    takeover.add_argument("directory", type=_path, metavar="DIRECTORY")
+    takeover.add_argument(
+        "--locked", action="store_true", help="under a passphrase of yours, which is not kept here"
+    )
+    _password_file(takeover, "the passphrase of the old key; else it is asked for")
+
+
+def _clients(client: "_Commands") -> None:
+    def command(name: str, summary: str) -> _Parser:
+        return _command(client, name, summary, module="certwarden.cli.clients")
+
+    issue = command("issue", "make a client certificate, in the form that its device takes")
+    issue.add_argument("name", nargs="?", metavar="NAME")
+    issue.add_argument(
+        "--from", dest="names_file", type=_path, metavar="FILE", help="many names, one a line"
+    )
+    _bundle(
+        issue, out="the file to write (default: ./NAME.p12 and so on); with --from, a directory"
+    )
+    listing = command("list", "all client certificates")
+    listing.set_defaults(function="list_clients")
+    _json(listing)
+    show = command("show", "the certificates of a client")
+    show.add_argument("name", metavar="NAME")
+    _json(show)
+    export = command("export", "print a client's certificate; its key is never kept")
+    export.add_argument("name", metavar="NAME")
+    renew = command("renew", "another certificate for the same client; the old one follows")
+    renew.add_argument("name", metavar="NAME")
+    renew.add_argument(
+        "--replace", action="store_true", help="revoke the old one at once, not in two weeks"
+    )
+    _bundle(renew, out="the file to write (default: ./NAME.p12 and so on)")
+    revoke = command("revoke", "revoke a client's certificates, and prove that they are refused")
+    revoke.add_argument("subject", metavar="NAME|SERIAL")
+    revoke.add_argument("--reason", choices=CLIENT_REASONS, default="unspecified", metavar="R")
+
+
+def _bundle(parser: argparse.ArgumentParser, *, out: str) -> None:
+    """What a client certificate shall be, and how it is handed over."""
+    parser.add_argument("--email", metavar="ADDRESS", help="an address to stand in it")
+    parser.add_argument(
+        "--days", type=_positive, metavar="N", help="how long it lasts (default: client_days)"
+    )
+    parser.add_argument(
+        "--key-type",
+        choices=CLIENT_KEY_TYPES,
+        default=CLIENT_KEY_TYPES[0],
+        metavar="TYPE",
+        help=f"one of {', '.join(CLIENT_KEY_TYPES)} (default: {CLIENT_KEY_TYPES[0]})",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="FORM",
+        help=f"one of {', '.join(FORMATS)} (default: {FORMATS[0]})",
+    )
+    parser.add_argument("--out", type=_path, metavar="PATH", help=out)
+    _password_file(parser, "the password; made and written there if there is no such file")
+    parser.add_argument(
+        "--csr", type=_path, metavar="FILE", help="the client's own request; its key stays there"
+    )
+
+
+_GROUPS: dict[str, tuple[str, Callable[["_Commands"], None]]] = {
+    "ca": ("the private CA", _authority),
+    "client": ("client certificates: who may come in", _clients),
+    "config": ("the configuration", _config),
+    "nodered": ("Node-RED's settings.js", _nodered),
+    "notify": ("messages to a person", _notify),
+}
+
+
+def _password_file(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--password-file", type=_path, metavar="FILE", help=meaning)
+
+
 def _command(
-    commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str, prefix: str = ""
+    commands: "_Commands",
+    name: str,
+    summary: str,
+    *,
+    prefix: str = "",
+    module: str = "certwarden.cli.commands",
 ) -> _Parser:
     parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-    parser.set_defaults(module="certwarden.cli.commands", function=f"{prefix}{name}")
+    purpose = parser.prog.partition(" ")[2]
+    function = f"{prefix}{name}".replace("-", "_")
+    parser.set_defaults(module=module, function=function, purpose=purpose)
     return parser
-
-
-def _group(
-    commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str
-) -> "argparse._SubParsersAction[_Parser]":
-    parser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-    return parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,14 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from certwarden.cli import render
 from certwarden.cli.arguments import config_file
 from certwarden.cli.console import Console
 from certwarden.cli.privilege import settle
+from certwarden.cli.shapes import show_line
 from certwarden.config import MAX_CONFIG_BYTES, Config, effective, load
 from certwarden.errors import ConfigError, Error, UsageError
 from certwarden.model import CertificateSpec, Pair, RevocationReason, TargetSpec
@@ -35,6 +37,7 @@ def renew(arguments: Namespace) -> int:
         named=arguments.names,
         is_deploying=not arguments.no_deploy,
         is_whole=not arguments.names,
+        is_starting=arguments.at_start,
     )
     with open_warden(arguments, config) as warden:
         result = reconcile(warden, specs, wish)
@@ -51,12 +54,17 @@ def deploy(arguments: Namespace) -> int:
     specs = _chosen(config, arguments.names)
     with open_warden(arguments, config) as warden:
         result = PassResult(deploy_again(warden, specs))
+        if config.authority is not None:
+            from certwarden.lifecycle.withdraw import prove_again
+
+            result = replace(result, authority_error=prove_again(warden, specs))
     render.show_pass(result, is_json=arguments.json)
     return DONE if result.is_good else FAILED
 
 
 def plan(arguments: Namespace) -> int:
     """What a pass would do now."""
+    from certwarden.lifecycle.authority import observe_authority
     from certwarden.lifecycle.observe import observe
     from certwarden.lifecycle.plan import agenda
 
@@ -64,24 +72,32 @@ def plan(arguments: Namespace) -> int:
     with open_warden(arguments, config, is_read_only=True) as warden:
         now = warden.clock.now()
         observed = observe(warden, config.certificates)
-        steps = agenda(observed, len(warden.journal.leftovers()), now, warden.policy)
+        authority = observe_authority(warden)
+        leftovers = len(warden.journal.leftovers())
+        steps = agenda(observed, leftovers, now, warden.policy, authority=authority)
     render.show_plan(steps, observed, now, is_json=arguments.json)
-    return FAILED if any(seen.trouble for seen in observed) else DONE
+    troubles = [authority and authority.trouble, *(seen.trouble for seen in observed)]
+    return FAILED if any(troubles) else DONE
 
 
 def status(arguments: Namespace) -> int:
     """Every certificate as it is."""
+    from certwarden.lifecycle.authority import observe_authority
     from certwarden.lifecycle.judge import ClockJudge
     from certwarden.lifecycle.observe import observe
-    from certwarden.lifecycle.status import needs_attention
+    from certwarden.lifecycle.status import authority_needs_attention, needs_attention
 
     config = read_config(arguments)
     with open_warden(arguments, config, is_read_only=True) as warden:
         now = warden.clock.now()
         observed = observe(warden, config.certificates, is_probing=not arguments.offline)
+        authority = observe_authority(warden)
         is_troubled = any(needs_attention(seen, now) for seen in observed)
+        is_troubled = is_troubled or authority_needs_attention(authority, now)
         verdict = ClockJudge(warden).assess(now, needs_date=is_troubled and not arguments.offline)
-    render.show_status(observed, verdict, warden.policy, now, is_json=arguments.json)
+    render.show_status(
+        observed, authority, verdict, warden.policy, now, is_json=arguments.json
+    )
     is_doubtful = verdict.is_asked and not verdict.is_trusted
     return ATTENTION if is_troubled or is_doubtful else DONE
 
@@ -92,7 +108,7 @@ def history(arguments: Namespace) -> int:
     names = [spec.name for spec in config.certificates]
     names += [target.name for spec in config.certificates for target in spec.targets]
     if arguments.name is not None and arguments.name not in names:
-        raise _unknown("certificate or target", arguments.name, names)
+        raise unknown("certificate or target", arguments.name, names)
     with open_warden(arguments, config, is_read_only=True) as warden:
         events = warden.history.events(arguments.name, arguments.limit)
     render.show_history(events, is_json=arguments.json)
@@ -128,7 +144,7 @@ def config_check(arguments: Namespace) -> int:
     if arguments.json:
         render.show_mistakes(())
     else:
-        render.show_line(f"{config.source} is in order")
+        show_line(f"{config.source} is in order")
     return DONE
 
 
@@ -154,43 +170,6 @@ def nodered_inspect(arguments: Namespace) -> int:
     inspection = inspect(settings, node=arguments.node)
     render.show_inspection(inspection, is_json=arguments.json)
     return FAILED if inspection.error else DONE
-
-
-def snippet(arguments: Namespace) -> int:
-    """What to paste into another program, so that it and certwarden work together."""
-    config = read_config(arguments)
-    if arguments.program == "node-red":
-        render.show_line(_node_red_snippet(config, arguments.target))
-        return DONE
-    if arguments.target is not None:
-        raise UsageError(
-            f"what is for {arguments.program} is for all targets together",
-            f"leave the target out: certwarden snippet {arguments.program}",
-        )
-    from certwarden.setup.polkit import polkit_rule
-    from certwarden.setup.service import service_drop_in
-
-    text = polkit_rule(config) if arguments.program == "polkit" else service_drop_in(config)
-    render.show_line(text.rstrip())
-    return DONE
-
-
-def _node_red_snippet(config: Config, name: str | None) -> str:
-    """The line for the settings.js of the target of that name, or of the only one."""
-    from certwarden.targets.node_red.settings import snippet as node_red_snippet
-
-    targets = [target for target in _targets(config) if target.kind.name == "node-red"]
-    names = [target.name for target in targets]
-    if name is not None:
-        if name not in names:
-            raise _unknown("node-red target", name, names)
-        targets = [target for target in targets if target.name == name]
-    if len(targets) != 1:
-        raise UsageError(
-            f"the configuration has {len(targets)} targets of kind node-red",
-            f"say which is meant: {', '.join(names)}" if names else "configure one first",
-        )
-    return node_red_snippet(targets[0]).rstrip()
 
 
 def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateSpec]) -> int:
@@ -233,7 +212,7 @@ def open_warden(
 
     settle(config.state_directory, keep_root=arguments.command == "deploy")
     console = Console(is_verbose=arguments.verbose, is_quiet=arguments.quiet)
-    purpose = " ".join([arguments.command, *getattr(arguments, "names", ())])
+    purpose = " ".join([arguments.purpose, *getattr(arguments, "names", ())])
     warden = Warden(config, console, purpose=purpose, is_read_only=is_read_only)
     try:
         yield warden
@@ -246,7 +225,7 @@ def _chosen(config: Config, names: Sequence[str]) -> tuple[CertificateSpec, ...]
     known = {spec.name: spec for spec in config.certificates}
     for name in names:
         if name not in known:
-            raise _unknown("certificate", name, list(known))
+            raise unknown("certificate", name, list(known))
     return tuple(known[name] for name in dict.fromkeys(names)) or config.certificates
 
 
@@ -254,7 +233,8 @@ def _targets(config: Config) -> list[TargetSpec]:
     return [target for spec in config.certificates for target in spec.targets]
 
 
-def _unknown(kind: str, name: str, known: Sequence[str]) -> UsageError:
+def unknown(kind: str, name: str, known: Sequence[str]) -> UsageError:
+    """That the configuration has nothing of that name; with what it was probably to be."""
     near = difflib.get_close_matches(name, known, 1)
     advice = f"did you mean `{near[0]}`?" if near else f"there is: {', '.join(known) or 'none'}"
     return UsageError(f"there is no {kind} `{name}` in the configuration", advice)

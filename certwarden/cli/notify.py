@@ -4,9 +4,9 @@ import os
 import re
 from argparse import Namespace
 
-from certwarden.cli import render
 from certwarden.cli.arguments import config_file
 from certwarden.cli.commands import DONE, FAILED, open_warden, read_config
+from certwarden.cli.shapes import show_line
 from certwarden.config import load_notify
 from certwarden.errors import ConfigError, UsageError, clean
 from certwarden.ports import Level
@@ -31,7 +31,7 @@ def test(arguments: Namespace) -> int:
                 "set `urls_file` in [notify]",
             )
         messenger.send("a test", TEST)
-    render.show_line("sent")
+    show_line("sent")
     return DONE
 
 

@@ -44,6 +44,18 @@ def settle(state_directory: Path, *, keep_root: bool = False) -> None:
     os.setresuid(owner, owner, 0 if keep_root else owner)
 
 
+def group_of_owner(state_directory: Path) -> int | None:
+    """The group of the state directory's owner, which may read what root keeps for certwarden.
+
+    None where there is no such directory yet.
+    """
+    try:
+        owner = state_directory.stat().st_uid
+    except OSError:
+        return None
+    return _group(owner, state_directory)
+
+
 def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

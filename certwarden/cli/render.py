@@ -1,8 +1,4 @@
-"""Results as text for people and as JSON for programs, on stdout.
-
-The rules: JSON keeps its shape (fields are added, never taken away); what is absent is null; times
-are UTC with a Z; hex is lower case. Text says the same in fewer words and is no interface.
-"""
+"""Results as text for people and as JSON for programs, on stdout; `shapes` has the rules."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +6,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from certwarden.cli.render_authority import authority_json, authority_lines
+from certwarden.cli.shapes import bar_text, date_text, error_json, left_text, show_json, time_text
 from certwarden.errors import Error, Mistake
 from certwarden.lifecycle.renewal import renewal
 from certwarden.lifecycle.retry import last_failure, next_try
@@ -24,6 +22,7 @@ from certwarden.model import (
     DeployOutcome,
     Event,
     Observed,
+    ObservedAuthority,
     ObservedTarget,
     Pair,
     Policy,
@@ -36,28 +35,27 @@ if TYPE_CHECKING:  # these would load `cryptography`, which a quick command does
     from certwarden.lifecycle.reconcile import PassResult
     from certwarden.targets.node_red.settings import Https, Inspection
 
-BAR_WIDTH = 24
 ALMOST_A_SECOND = timedelta(microseconds=999_999)
-
-
-def show_line(text: str) -> None:
-    """A line of text."""
-    print(text)
 
 
 def show_pass(result: "PassResult", *, is_json: bool) -> None:
     """What a pass did."""
     if is_json:
-        _show_json(
+        show_json(
             {
                 "certificates": [_result_json(each) for each in result.certificates],
                 "swept": result.swept,
-                "sweep_error": _error_json(result.sweep_error),
-                "token_error": _error_json(result.token_error),
-                "store_error": _error_json(result.store_error),
+                "sweep_error": error_json(result.sweep_error),
+                "token_error": error_json(result.token_error),
+                "authority_error": error_json(result.authority_error),
+                "store_error": error_json(result.store_error),
                 "next": [
                     # Rounded up: a pass that comes early finds nothing due.
-                    {"job": call.job.value, "at": _time(call.at + ALMOST_A_SECOND), "why": call.why}
+                    {
+                        "job": call.job.value,
+                        "at": time_text(call.at + ALMOST_A_SECOND),
+                        "why": call.why,
+                    }
                     for call in result.calls
                 ],
                 "clock": _clock_json(result.verdict),
@@ -71,13 +69,13 @@ def show_pass(result: "PassResult", *, is_json: bool) -> None:
 def show_rehearsals(results: Mapping[str, Pair | Error], *, is_json: bool) -> None:
     """How each rehearsal at the staging directory ended."""
     if is_json:
-        _show_json(
+        show_json(
             {
                 "certificates": [
                     {
                         "name": name,
                         "issuer": None if isinstance(result, Error) else result.certificate.issuer,
-                        "error": _error_json(result) if isinstance(result, Error) else None,
+                        "error": error_json(result) if isinstance(result, Error) else None,
                     }
                     for name, result in results.items()
                 ]
@@ -97,21 +95,21 @@ def show_plan(
     """What a pass would do now; for people also what comes later, and when."""
     due = [step for step in steps if step.at <= now]
     if is_json:
-        _show_json(
+        show_json(
             [
                 {
                     "step": step.kind.value,
                     "certificate": step.certificate,
                     "target": step.target,
                     "reason": step.reason,
-                    "at": _time(step.at),
+                    "at": time_text(step.at),
                 }
                 for step in due
             ]
         )
         return
     for step in due:
-        print(f"{step.kind.value:<7} {_step_text(step)}")
+        print(f"{step.kind.value:<8} {_step_text(step)}")
     if not due:
         print("nothing to do now")
     for seen in observed:
@@ -119,7 +117,7 @@ def show_plan(
             print(f"{seen.spec.name}: {seen.trouble.what}")
     for step in steps:
         if step.at > now:
-            print(f"{step.kind.value:<7} {_step_text(step)} ({_date(step.at)})")
+            print(f"{step.kind.value:<8} {_step_text(step)} ({date_text(step.at)})")
 
 
 def _step_text(step: Step) -> str:
@@ -128,19 +126,27 @@ def _step_text(step: Step) -> str:
 
 
 def show_status(
-    observed: Sequence[Observed], verdict: Verdict, policy: Policy, now: datetime, *, is_json: bool
+    observed: Sequence[Observed],
+    authority: ObservedAuthority | None,
+    verdict: Verdict,
+    policy: Policy,
+    now: datetime,
+    *,
+    is_json: bool,
 ) -> None:
-    """Every certificate and its targets, and the clock."""
+    """Every certificate and its targets, the private CA, and the clock."""
     if is_json:
-        _show_json(
+        show_json(
             {
                 "certificates": [_status_json(seen, policy, now) for seen in observed],
-                "authority": None,
+                "authority": authority_json(authority, now),
                 "clock": _clock_json(verdict),
             }
         )
         return
-    print("\n\n".join("\n".join(_status_lines(seen, policy, now)) for seen in observed))
+    blocks = [_status_lines(seen, policy, now) for seen in observed]
+    blocks += [[*authority_lines(authority, now)]] if authority else []
+    print("\n\n".join("\n".join(lines) for lines in blocks))
     if verdict.is_asked and not verdict.is_trusted:
         print(f"\nclock  NOT TRUSTED: {verdict.what}")
         if verdict.hint:
@@ -150,10 +156,10 @@ def show_status(
 def show_history(events: Sequence[Event], *, is_json: bool) -> None:
     """What happened, newest first."""
     if is_json:
-        _show_json(
+        show_json(
             [
                 {
-                    "at": _time(event.at),
+                    "at": time_text(event.at),
                     "kind": event.kind,
                     "certificate": event.certificate,
                     "target": event.target,
@@ -164,19 +170,20 @@ def show_history(events: Sequence[Event], *, is_json: bool) -> None:
         )
         return
     for event in events:
-        subject = event.target or event.certificate or ""
-        print(f"{_date(event.at)}  {event.kind:<15}  {subject}: {event.text}")
+        subject = event.target or event.certificate
+        told = f"{subject}: {event.text}" if subject else event.text
+        print(f"{date_text(event.at)}  {event.kind:<17}  {told}")
 
 
 def show_mistakes(mistakes: Sequence[Mistake]) -> None:
     """The configuration's mistakes, as JSON."""
-    _show_json([{"path": mistake.path, "message": mistake.message} for mistake in mistakes])
+    show_json([{"path": mistake.path, "message": mistake.message} for mistake in mistakes])
 
 
 def show_config(values: dict[str, Any], *, is_json: bool) -> None:
     """The effective configuration."""
     if is_json:
-        _show_json(values)
+        show_json(values)
         return
     for path, value in _leaves("", values):
         print(f"{path} = {json.dumps(value, ensure_ascii=False)}")
@@ -187,7 +194,7 @@ def show_inspection(inspection: "Inspection", *, is_json: bool) -> None:
     if is_json:
         values = asdict(inspection)
         values["settings"] = str(inspection.settings)
-        _show_json(values)
+        show_json(values)
         return
     for line in _inspection_lines(inspection):
         print(line)
@@ -236,7 +243,7 @@ def _https_lines(https: "Https", refresh_hours: float | None) -> Iterator[str]:
 def _result_line(result: "CertificateResult") -> str:
     if result.stored is None:
         return f"{result.name}: no certificate"
-    until = f"valid until {_date(result.stored.certificate.not_after)}"
+    until = f"valid until {date_text(result.stored.certificate.not_after)}"
     parts = [("renewed, " if result.is_new else "") + until]
     if result.error is not None and not result.is_new:
         parts[0] = f"not renewed, {until}"
@@ -257,22 +264,18 @@ def _result_json(result: "CertificateResult") -> dict[str, Any]:
         "renewed": result.is_new,
         "serial": leaf.serial if leaf else None,
         "fingerprint_sha256": leaf.fingerprint if leaf else None,
-        "not_after": _time(leaf.not_after) if leaf else None,
-        "error": _error_json(result.error),
-        "clean_up_error": _error_json(result.litter),
+        "not_after": time_text(leaf.not_after) if leaf else None,
+        "error": error_json(result.error),
+        "clean_up_error": error_json(result.litter),
         "targets": [
             {
                 "name": each.target,
                 "outcome": each.outcome.value,
-                "error": _error_json(each.error),
+                "error": error_json(each.error),
             }
             for each in result.deployed
         ],
     }
-
-
-def _error_json(error: Error | None) -> dict[str, str] | None:
-    return {"what": error.what, "hint": error.hint} if error else None
 
 
 def _clock_json(verdict: Verdict | None) -> dict[str, bool | None] | None:
@@ -295,9 +298,9 @@ def _status_json(seen: Observed, policy: Policy, now: datetime) -> dict[str, Any
         "serial": leaf.serial if leaf else None,
         "fingerprint_sha256": leaf.fingerprint if leaf else None,
         "issuer": leaf.issuer if leaf else None,
-        "not_before": _time(leaf.not_before) if leaf else None,
-        "not_after": _time(leaf.not_after) if leaf else None,
-        "renewal": {"at": _time(due.at), "reason": due.reason.value},
+        "not_before": time_text(leaf.not_before) if leaf else None,
+        "not_after": time_text(leaf.not_after) if leaf else None,
+        "renewal": {"at": time_text(due.at), "reason": due.reason.value},
         "last_error": _last_error_json(seen, policy, now),
         "targets": [_target_json(seen, target) for target in seen.targets],
     }
@@ -306,15 +309,15 @@ def _status_json(seen: Observed, policy: Policy, now: datetime) -> dict[str, Any
 def _last_error_json(seen: Observed, policy: Policy, now: datetime) -> dict[str, str | None] | None:
     if seen.trouble is not None:
         what, hint = seen.trouble.what, seen.trouble.hint
-        return {"at": _time(now), "what": what, "hint": hint, "next_try": None}
+        return {"at": time_text(now), "what": what, "hint": hint, "next_try": None}
     last = last_failure(seen)
     if last is None or renewal(seen, now).at > now:
         return None
     return {
-        "at": _time(last.ended_at or last.begun_at),
+        "at": time_text(last.ended_at or last.begun_at),
         "what": last.what,
         "hint": last.hint,
-        "next_try": _time(next_try(seen, policy, now).at),
+        "next_try": time_text(next_try(seen, policy, now).at),
     }
 
 
@@ -338,18 +341,18 @@ def _status_lines(seen: Observed, policy: Policy, now: datetime) -> list[str]:
     if seen.stored:
         leaf = seen.stored.certificate
         lines.append(f"  issuer   {leaf.issuer}, serial {leaf.serial}")
-        lines.append(f"  life     {_bar(leaf.not_before, leaf.not_after, now)}")
+        lines.append(f"  life     {bar_text(leaf.not_before, leaf.not_after, now)}")
         lines.append(
-            f"           {_date(leaf.not_before)} to {_date(leaf.not_after)}, "
-            f"{_left(leaf.not_after - now)}"
+            f"           {date_text(leaf.not_before)} to {date_text(leaf.not_after)}, "
+            f"{left_text(leaf.not_after - now)}"
         )
     if due.at > now:
-        lines.append(f"  renews   {_date(due.at)}, when {due.text}")
+        lines.append(f"  renews   {date_text(due.at)}, when {due.text}")
     elif seen.trouble is None:
         following = next_try(seen, policy, now)
         lines.append(f"  renews   now: {due.text}")
         if following.at > now:
-            lines.append(f"           next try {_date(following.at)}: {following.text}")
+            lines.append(f"           next try {date_text(following.at)}: {following.text}")
     lines += [f"  target   {_target_line(seen, target)}" for target in seen.targets]
     if (error := _last_error_json(seen, policy, now)) is not None:
         lines.append(f"  error    {error['at']}: {error['what']}")
@@ -370,22 +373,8 @@ def _target_line(seen: Observed, target: ObservedTarget) -> str:
             text += f" — {detail}" if detail else ""
         case TargetState.STALE if isinstance(target.seen, Served):
             leaf = target.seen.certificate
-            text += f" — serves serial {leaf.serial}, valid until {_date(leaf.not_after)}"
+            text += f" — serves serial {leaf.serial}, valid until {date_text(leaf.not_after)}"
     return text
-
-
-def _bar(start: datetime, end: datetime, now: datetime) -> str:
-    """The lifetime as a bar: what has passed, then what is left."""
-    passed = round(BAR_WIDTH * min(max((now - start) / (end - start), 0.0), 1.0))
-    return "█" * passed + "░" * (BAR_WIDTH - passed)
-
-
-def _left(duration: timedelta) -> str:
-    if duration <= timedelta(0):
-        return "expired"
-    if duration >= timedelta(days=2):
-        return f"{round(duration / timedelta(days=1))} days left"
-    return f"{duration // timedelta(hours=1)} hours left"
 
 
 def _leaves(path: str, value: Any) -> list[tuple[str, Any]]:
@@ -395,15 +384,3 @@ def _leaves(path: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
         return [leaf for i, each in enumerate(value) for leaf in _leaves(f"{path}[{i}]", each)]
     return [(path, value)]
-
-
-def _time(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _date(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _show_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))

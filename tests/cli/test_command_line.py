@@ -75,6 +75,23 @@ WRONG = [
     (["snippet"], "PROGRAM"),
     (["snippet", "node-rde"], "did you mean `node-red`"),
     (["snippet", "node-red", "node-rde"], "did you mean `node-red`"),
+    (["snippet", "nginx"], "0 targets of kind nginx"),
+    (["snippet", "nginx", "node-red"], "there is no nginx target `node-red`"),
+    (["snippet", "systemd", "node-red"], "for all targets together"),
+    (["ca"], "COMMAND"),
+    (["ca", "shwo"], "did you mean `show`"),
+    (["ca", "show"], "add the section [authority]"),
+    (["ca", "init", "--lockd"], "did you mean `--locked`?"),
+    (["client"], "COMMAND"),
+    (["client", "isue", "alice"], "did you mean `issue`"),
+    (["client", "issue"], "it is not said whom"),
+    (["client", "issue", "alice", "--format", "p21"], "did you mean `p12`?"),
+    (["client", "issue", "alice", "--days", "0"], "`0` is not a positive number"),
+    (["client", "issue", "alice", "--key-type", "rsa-1024"], "did you mean `rsa-"),
+    (["client", "issue", "--from", "none"], "none cannot be read: No such file"),
+    (["client", "revoke", "alice", "--reason", "boredom"], "`boredom`"),
+    (["client", "show"], "NAME"),
+    (["renew", "--replace"], "`--replace` does not belong there"),
     (["completion"], "SHELL"),
     (["completion", "basch"], "did you mean `bash`"),
     (["status", "--jason"], "--jason"),
@@ -152,7 +169,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert end.value.code == 0
     text = capsys.readouterr().out
     commands = ("renew", "deploy", "plan", "status", "history", "revoke", "config", "nodered")
-    for command in (*commands, "snippet", "completion"):
+    for command in (*commands, "ca", "client", "notify", "snippet", "completion"):
         assert command in text
     assert "exit codes" in text
 
@@ -219,6 +236,21 @@ def test_a_poor_character_set_is_no_mistake(config: Path) -> None:
         check=False,
     )
     assert done.returncode == 3, done.stderr
+
+
+@pytest.mark.parametrize("group", ["ca", "client", "config", "nodered", "notify"])
+def test_a_group_has_all_its_commands_wherever_it_is_named(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is left out of the tree for speed is never what a command line needs."""
+    with pytest.raises(SystemExit):
+        parse(["--quiet", group, "--help"])
+    text = capsys.readouterr().out
+    action = next(act for act in parser()._actions if act.dest == "command")
+    assert isinstance(action.choices, dict)
+    members = next(act for act in action.choices[group]._actions if act.dest == "command")
+    assert members.choices
+    assert all(name in text for name in members.choices)
 
 
 def test_the_parser_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

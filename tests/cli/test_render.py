@@ -58,7 +58,7 @@ def a_target(seen: Served | Unreachable) -> ObservedTarget:
 def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
     """Times with a Z, even lower-case hex, null where there is nothing."""
     target = a_target(Served(STORED.certificate))
-    render.show_status([failing(observed(target))], TRUSTED, Policy(), NOW, is_json=True)
+    render.show_status([failing(observed(target))], None, TRUSTED, Policy(), NOW, is_json=True)
     document = json.loads(capsys.readouterr().out)
     (certificate,) = document["certificates"]
     assert set(certificate) >= {
@@ -80,10 +80,10 @@ def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
 def test_a_doubtful_clock_is_told_after_the_certificates(capsys: Shown) -> None:
     """What is wrong with it, and what to do; JSON says no more than whether it is trusted."""
     doubtful = Verdict(Trust.CONTRADICTED, None, "the clock is ahead", "set it")
-    render.show_status([observed()], doubtful, Policy(), NOW, is_json=False)
+    render.show_status([observed()], None, doubtful, Policy(), NOW, is_json=False)
     shown = capsys.readouterr().out.splitlines()
     assert shown[-2:] == ["clock  NOT TRUSTED: the clock is ahead", "       set it"]
-    render.show_status([observed()], doubtful, Policy(), NOW, is_json=True)
+    render.show_status([observed()], None, doubtful, Policy(), NOW, is_json=True)
     clock = json.loads(capsys.readouterr().out)["clock"]
     assert clock == {"synchronised": None, "trusted": False}
 
@@ -91,7 +91,7 @@ def test_a_doubtful_clock_is_told_after_the_certificates(capsys: Shown) -> None:
 def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
     """A third of 90 days has passed: a third of the bar is full."""
     other = a_target(Served(a_pair().certificate))
-    render.show_status([failing(observed(other))], TRUSTED, Policy(), NOW, is_json=False)
+    render.show_status([failing(observed(other))], None, TRUSTED, Policy(), NOW, is_json=False)
     text = capsys.readouterr().out
     assert "█" * 8 + "░" * 16 in text
     assert "60 days left" in text
@@ -104,7 +104,7 @@ def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
 def test_an_unreachable_target_says_why(capsys: Shown) -> None:
     """The probe's own words are shown."""
     seen = observed(a_target(Unreachable("nobody is there")))
-    render.show_status([seen], TRUSTED, Policy(), NOW, is_json=False)
+    render.show_status([seen], None, TRUSTED, Policy(), NOW, is_json=False)
     assert "unreachable — nobody is there" in capsys.readouterr().out
 
 
@@ -128,7 +128,7 @@ def test_an_empty_plan_says_when_there_will_be_something(capsys: Shown) -> None:
     render.show_plan(agenda([seen], 0, NOW, Policy()), [seen], NOW, is_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "nothing to do now",
-        "obtain  home: a third of its lifetime of 90 days is left (2026-12-22 12:00 UTC)",
+        "obtain   home: a third of its lifetime of 90 days is left (2026-12-22 12:00 UTC)",
     ]
 
 
@@ -171,9 +171,13 @@ def test_a_pass_is_told_certificate_by_certificate(capsys: Shown) -> None:
 
 
 def test_history_is_a_line_an_event(capsys: Shown) -> None:
-    """When, what kind, of whom, and the words."""
-    render.show_history([an_event(target="node-red", text="in use")], is_json=False)
-    assert capsys.readouterr().out == "2026-11-22 12:00 UTC  obtained         node-red: in use\n"
+    """When, what kind, of whom if of somebody, and the words."""
+    events = [an_event(target="node-red", text="in use"), an_event(certificate=None, text="list 1")]
+    render.show_history(events, is_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-11-22 12:00 UTC  obtained           node-red: in use",
+        "2026-11-22 12:00 UTC  obtained           list 1",
+    ]
 
 
 def test_config_is_shown_by_key_path(capsys: Shown) -> None:

@@ -1,0 +1,58 @@
+"""How instants, durations and errors look in results: in text for people, in JSON for programs.
+
+The rules of JSON: it keeps its shape (fields are added, never taken away); what is absent is null;
+times are UTC with a Z; hex is lower case. Text says the same in fewer words and is no interface.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from certwarden.errors import Error
+
+_BAR_WIDTH = 24
+
+
+def time_text(instant: datetime) -> str:
+    """An instant as in JSON."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def optional_time(instant: datetime | None) -> str | None:
+    """The same where there may be none."""
+    return None if instant is None else time_text(instant)
+
+
+def date_text(instant: datetime) -> str:
+    """An instant for people, to the minute."""
+    return instant.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def left_text(duration: timedelta) -> str:
+    """How much of a life is left."""
+    if duration <= timedelta(0):
+        return "expired"
+    if duration >= timedelta(days=2):
+        return f"{round(duration / timedelta(days=1))} days left"
+    return f"{duration // timedelta(hours=1)} hours left"
+
+
+def bar_text(start: datetime, end: datetime, now: datetime) -> str:
+    """A life as a bar: what has passed, then what is left."""
+    passed = round(_BAR_WIDTH * min(max((now - start) / (end - start), 0.0), 1.0))
+    return "█" * passed + "░" * (_BAR_WIDTH - passed)
+
+
+def error_json(error: Error | None) -> dict[str, str] | None:
+    """What is wrong, and what to do."""
+    return {"what": error.what, "hint": error.hint} if error else None
+
+
+def show_json(value: Any) -> None:
+    """Prints it as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_line(text: str) -> None:
+    """Prints a line of text."""
+    print(text)

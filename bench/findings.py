@@ -4,11 +4,14 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-CERTWARDEN, CERTBOT, UACME = "certwarden", "certbot", "uacme"
+CERTWARDEN, CERTBOT, UACME, OPENSSL = "certwarden", "certbot", "uacme", "openssl"
 
 DELAY = 5.0
 MANY = 50
 SAMPLED = 5  # of those, for a client that is too slow to wait for
+
+CLIENTS = 1000  # to be issued in bulk
+FEW, ENTRIES, MOST_ENTRIES = 10, 10_000, 100_000  # of a revocation list
 
 HOURS_BETWEEN_PASSES = 6  # of the daemon's, as it is configured without a word
 
@@ -21,7 +24,14 @@ MANY_DUE = f"renew, {MANY} certificates due"
 MANY_DUE_DELAYED = f"renew, {MANY} certificates due, records visible after {DELAY:.0f} s"
 NOTHING_DUE = "renew, nothing due, 1 certificate"
 NOTHING_DUE_MANY = f"renew, nothing due, {MANY} certificates"
+NOTHING_DUE_CA = f"{NOTHING_DUE}, private CA"
+CLIENTS_ISSUED = f"{CLIENTS:,} client certificates, key and certificate in PEM"
 VERSION, HELP, COMPLETION = "--version", "--help", "completion bash"
+
+
+def revocation(entries: int) -> str:
+    """The job of revoking one client more, where so many are revoked already."""
+    return f"client revoke, {entries:,} in the list"
 
 
 @dataclass(frozen=True)

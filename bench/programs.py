@@ -84,6 +84,14 @@ def pebble() -> Program:
     return _debian_program("pebble")
 
 
+def openssl() -> Program:
+    """OpenSSL's program, as this machine has it; raises Missing where it has none."""
+    found = shutil.which("openssl")
+    if found is None:
+        raise Missing("there is no openssl on this machine")
+    return Program(Path(found), _run([found, "version"]).split()[1])
+
+
 def _environment(name: str, requirements: Sequence[str], *files: Path) -> Path:
     """A virtual environment that holds these requirements; made anew when they change."""
     place = folder() / name

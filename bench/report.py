@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from bench.findings import (
     CERTBOT,
     CERTWARDEN,
+    CLIENTS_ISSUED,
     COMPLETION,
     DELAY,
+    ENTRIES,
+    FEW,
     FIRST,
     FIRST_DELAYED,
     HELP,
     MANY,
     MANY_DUE,
     MANY_DUE_DELAYED,
+    MOST_ENTRIES,
     NOTHING_DUE,
+    NOTHING_DUE_CA,
     NOTHING_DUE_MANY,
     ONE_DUE,
+    OPENSSL,
     SAMPLED,
     SAMPLED_DUE,
     UACME,
@@ -27,7 +33,11 @@ from bench.findings import (
     Findings,
     Sample,
     Spread,
+    revocation,
 )
+
+_LIST_SECONDS = 0.8  # of ENTRIES
+_ENTRY_KILOBYTES = 2
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,13 @@ def figures(found: Findings) -> Iterator[Figure]:
     for job in (NOTHING_DUE, NOTHING_DUE_MANY):
         yield from _compared(found, job, _WALL, CERTBOT, limit=0.35)
         yield from _compared(found, job, _PEAK, CERTBOT, limit=0.65)
+    for of, limit in ((_WALL, 0.35), (_PEAK, 0.65)):
+        yield from _compared(found, NOTHING_DUE_CA, of, CERTBOT, limit=limit, their_job=NOTHING_DUE)
     for job in (VERSION, HELP):
         yield from _compared(found, job, _WALL, CERTBOT, limit=0.15)
     # certbot has no completion script to print; its help is the like of it.
     yield from _compared(found, COMPLETION, _WALL, CERTBOT, limit=0.15, their_job=HELP)
+    yield from _of_authority(found)
     if found.idleness:
         resident = Spread(tuple(each.resident for each in found.idleness))
         yield Figure("idle daemon: memory", "MB", 28, resident)
@@ -104,6 +117,29 @@ def _of_many(found: Findings) -> Iterator[Figure]:
     if one and many:
         each = Spread(tuple((peak - one.median) / (MANY - 1) for peak in many.values))
         yield Figure("memory for each further certificate due", "MB", 0.5, each)
+
+
+def _of_authority(found: Findings) -> Iterator[Figure]:
+    """What a list costs is what a revocation takes beyond one in a short list."""
+    yield from _compared(found, CLIENTS_ISSUED, _WALL, OPENSSL, limit=0.1)
+    for entries in (ENTRIES, MOST_ENTRIES):
+        taken = _beyond(found, entries, _WALL.read)
+        if taken:
+            limit = _LIST_SECONDS * entries / ENTRIES
+            yield Figure(f"revocation list, {entries:,} entries: time", "s", limit, taken)
+    held = _beyond(found, MOST_ENTRIES, _PEAK.read)
+    if held:  # of fewer there is nothing to be seen: opening the CA's key takes as much
+        each = Spread(tuple(1e3 * megabytes / MOST_ENTRIES for megabytes in held.values))
+        what = f"revocation list, {MOST_ENTRIES:,} entries: memory for each"
+        yield Figure(what, "kB", _ENTRY_KILOBYTES, each)
+
+
+def _beyond(found: Findings, entries: int, of: Callable[[Sample], float]) -> Spread | None:
+    """What a revocation takes beyond one in a short list."""
+    few = found.spread(revocation(FEW), CERTWARDEN, of)
+    if few is None:
+        return None
+    return found.spread(revocation(entries), CERTWARDEN, lambda sample: of(sample) - few.median)
 
 
 def _compared(

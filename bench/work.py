@@ -12,33 +12,46 @@ from pathlib import Path
 from cryptography import x509
 
 from bench import idle, programs
+from bench.authority import Authority
 from bench.clients import AT_ONCE, Certbot, Certwarden, Client, Uacme, domains
 from bench.door import Door
 from bench.findings import (
+    CLIENTS,
+    CLIENTS_ISSUED,
     COMPLETION,
     DELAY,
+    ENTRIES,
+    FEW,
     FIRST,
     FIRST_DELAYED,
     HELP,
     MANY,
     MANY_DUE,
     MANY_DUE_DELAYED,
+    MOST_ENTRIES,
     NOTHING_DUE,
+    NOTHING_DUE_CA,
     NOTHING_DUE_MANY,
     ONE_DUE,
+    OPENSSL,
     SAMPLED,
     SAMPLED_DUE,
     UACME,
     VERSION,
     Findings,
+    revocation,
 )
 from bench.measure import Command, Failed, run
+from bench.openssl import Openssl
 from tests.world import World
 from tests.world.pebble import Pebble, PebbleOptions
 from tests.world.tools import Missing
+from tests.world.turnstile import Turnstile
 
 _MOST_CERTBOT_RUNS = 3  # 13 s each, nearly all of it asleep
 _MOST_CERTBOT_PASSES = 2  # a minute each
+_MOST_OPENSSL_RUNS = 2  # half a minute each
+_PASS_CLIENTS = 100  # that the private CA has in a pass with nothing due
 _CALM = PebbleOptions(nonce_reject=0, authz_reuse=0)
 
 
@@ -136,6 +149,15 @@ class Bench:
                 self._certbot.copies(home, count)
                 renew = self._certbot.renew(world, home)
                 passes.append((job, self._certbot.name, renew, home))
+            home = stack.enter_context(_home())
+            gate = stack.enter_context(Turnstile())
+            authority = Authority(self._ours, world, home, gate)
+            run(authority.found(), home)
+            run(authority.issue(_PASS_CLIENTS), home)
+            for _ in range(2):  # the first one installs, the second one finds all as it should be
+                run(authority.renew(), home)
+            passes.append((NOTHING_DUE_CA, self._ours.name, authority.renew(), home))
+
             world.emulator.forget_requests()
             orders = world.pebble.orders()
             for _ in range(self._repeat):
@@ -143,6 +165,42 @@ class Bench:
                     self._measure(job, client, renew, home)
             if world.emulator.requests or world.pebble.orders() != orders:
                 raise Failed("a pass with nothing due ordered something, or called Cloudflare")
+
+    def authority(self) -> None:
+        """The private CA: many clients at once, and revocations where many are revoked already."""
+        with self._world() as world:
+            self._issue_clients(world)
+            for entries in (FEW, ENTRIES, MOST_ENTRIES):
+                with _home() as home:
+                    authority = Authority(self._ours, world, home)
+                    run(authority.found(), home)
+                    run(authority.issue(self._repeat), home)
+                    _tell(f"revoking {entries} clients")
+                    authority.fill(entries)
+                    for number in range(self._repeat):
+                        revoke = authority.revoke(number)
+                        self._measure(revocation(entries), self._ours.name, revoke, home)
+
+    def _issue_clients(self, world: World) -> None:
+        try:
+            openssl = Openssl(programs.openssl())
+        except Missing as missing:
+            self.found.left_out[OPENSSL] = str(missing)
+        else:
+            self.found.versions[OPENSSL] = openssl.program.version
+        for number in range(self._repeat):
+            with _home() as home:
+                authority = Authority(self._ours, world, home)
+                run(authority.found(), home)
+                issue = authority.issue(CLIENTS)
+                self._measure(CLIENTS_ISSUED, self._ours.name, issue, home)
+                _count(authority.issued())
+            if OPENSSL in self.found.left_out or number >= _MOST_OPENSSL_RUNS:
+                continue
+            with _home() as home:
+                run(openssl.found(home), home)
+                self._measure(CLIENTS_ISSUED, openssl.name, openssl.issue(home, CLIENTS), home)
+                _count(openssl.issued(home))
 
     def _obtain(self, job: str, client: Client, world: World) -> None:
         world.emulator.forget_requests()
@@ -218,6 +276,13 @@ def _check(chains: Sequence[Path], world: World) -> None:
             raise Failed(f"{chain} is for other names")
     if left := world.txt_records():
         raise Failed(f"TXT records were left behind: {', '.join(left)}")
+
+
+def _count(issued: Sequence[Path]) -> None:
+    """Raises Failed unless each client has a certificate of its own."""
+    serials = {x509.load_pem_x509_certificate(path.read_bytes()).serial_number for path in issued}
+    if len(serials) != CLIENTS:
+        raise Failed(f"{len(serials)} certificates for {CLIENTS} clients")
 
 
 @contextmanager

@@ -561,6 +561,9 @@ class Proofs(Protocol):
 
     def save_proof(self, proof: Proof) -> None: ...
 
+    def forget_proof(self, target: str) -> None:
+        """It asks its clients for nothing any more."""
+
 
 class History(Protocol):
     """What happened, for people."""

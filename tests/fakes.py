@@ -4,7 +4,7 @@ Each fake stands in a module of its own beside this one and is held to the real 
 promises by the contract tests.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from certwarden.errors import Error, LockedError
@@ -32,7 +32,7 @@ from certwarden.ports import (
     Shelf,
     Zone,
 )
-from tests.fakes_authority import FakeAuthority, a_proof_book, a_register
+from tests.fakes_authority import FakeAuthority, FakeBelongings, a_proof_book, a_register
 from tests.fakes_clients import FakeClientProbe
 from tests.fakes_issuer import FakeRenewalInfos
 from tests.fakes_store import FakeCertificates, FakeClock, FakeLedger, FakeLocks, RecordingReporter
@@ -88,8 +88,7 @@ class FakeWorld:
     of a certificate's configuration is, where it is not "".
     """
 
-    archive: Archive  # only a machine with a disk has these: see lifecycle/machine.py
-    belongings: Belongings
+    archive: Archive  # only a machine with a disk has one: see lifecycle/machine.py
 
     def __init__(
         self,
@@ -125,6 +124,7 @@ class FakeWorld:
         self.targets = {
             t.name: FakeTarget(t, now=self.clock.now) for spec in specs for t in spec.targets
         }
+        self.belongings: Belongings = FakeBelongings(self._lists)
         self._issuer, self._staging, self._zone = issuer, staging, zone
         self._propagation = propagation
         self._fallbacks = {each.directory_url: each for each in fallbacks}
@@ -154,6 +154,13 @@ class FakeWorld:
 
     def staging_issuer(self, directory_url: str) -> Issuer | None:  # noqa: ARG002 - there is one
         return self._staging
+
+    def _lists(self) -> Iterator[bytes]:
+        """Those that are installed at the targets."""
+        for target in self.targets.values():
+            current = target.shelf.current
+            if current is not None and current.trust is not None:
+                yield current.trust.crl.pem
 
     def safe(self) -> Safe | None:
         return None

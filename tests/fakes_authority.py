@@ -4,10 +4,11 @@ The contract tests run the fake beside the real one; the register needs no fake,
 memory is quick enough.
 """
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from certwarden.errors import Error, StoreError, UsageError
-from certwarden.model import Crl, Pair, Root, Secret
+from certwarden.model import Account, Crl, Pair, Root, Secret
 from certwarden.pki.authority import read_root
 from certwarden.store.database import Database
 from certwarden.store.proofs import ProofBook
@@ -73,6 +74,31 @@ class FakeAuthority:
     def _fail(self) -> None:
         if self.failure:
             raise self.failure
+
+
+class FakeBelongings:
+    """Of what belongs into a backup, the lists alone. Set `failure` to make the call raise it."""
+
+    def __init__(self, lists: Callable[[], Iterable[bytes]]) -> None:
+        self.failure: Error | None = None
+        self._lists = lists
+
+    def lists(self) -> tuple[bytes, ...]:
+        if self.failure:
+            raise self.failure
+        return tuple(self._lists())
+
+    def accounts(self) -> tuple[Account, ...]:
+        raise NotImplementedError
+
+    def put_account(self, account: Account) -> None:
+        raise NotImplementedError
+
+    def configuration(self) -> bytes:
+        raise NotImplementedError
+
+    def passphrase(self) -> Secret | None:
+        raise NotImplementedError
 
 
 def a_register() -> Register:

@@ -10,17 +10,24 @@ from bench import idle
 from bench.findings import (
     CERTBOT,
     CERTWARDEN,
+    CLIENTS_ISSUED,
+    ENTRIES,
+    FEW,
     FIRST,
     FIRST_DELAYED,
     MANY_DUE,
     MANY_DUE_DELAYED,
+    MOST_ENTRIES,
     NOTHING_DUE,
+    NOTHING_DUE_CA,
     ONE_DUE,
+    OPENSSL,
     SAMPLED_DUE,
     UACME,
     Findings,
     Idleness,
     Sample,
+    revocation,
 )
 from bench.measure import Command, Failed, run
 from bench.report import figures, markdown
@@ -72,6 +79,33 @@ def test_certbots_few_are_counted_up_to_our_many() -> None:
     assert "| memory for each further certificate due | 0.20 MB |  |  | ≤ 0.5 MB | yes |" in shown
 
 
+def test_a_list_costs_what_a_revocation_takes_beyond_one_in_a_short_list() -> None:
+    """Time and memory of the command itself are taken off."""
+    found = Findings()
+    found.add(CLIENTS_ISSUED, CERTWARDEN, Sample(2.5, 2.4, 60.0))
+    found.add(CLIENTS_ISSUED, OPENSSL, Sample(24.0, 23.0, 8.0))
+    found.add(revocation(FEW), CERTWARDEN, Sample(0.4, 0.4, 45.0))
+    found.add(revocation(ENTRIES), CERTWARDEN, Sample(1.0, 1.0, 55.0))
+    found.add(revocation(MOST_ENTRIES), CERTWARDEN, Sample(8.9, 8.8, 245.0))
+    lines = markdown(found).splitlines()
+    assert f"| {CLIENTS_ISSUED}: time | 2.50 s | openssl 24 s | 0.10 | ≤ 0.1 | **no** |" in lines
+    entries = "revocation list, 10,000 entries"
+    assert f"| {entries}: time | 0.60 s |  |  | ≤ 0.8 s | yes |" in lines
+    entries = "revocation list, 100,000 entries"
+    assert f"| {entries}: time | 8.50 s |  |  | ≤ 8 s | **no** |" in lines
+    assert f"| {entries}: memory for each | 2 kB |  |  | ≤ 2 kB | yes |" in lines
+
+
+def test_a_pass_with_a_private_ca_stands_beside_the_same_of_certbots() -> None:
+    """certbot has no such thing, so its pass with nothing due is the like of it."""
+    found = _findings()
+    found.add(NOTHING_DUE_CA, CERTWARDEN, Sample(0.32, 0.3, 45.0))
+    beside = f"certbot {NOTHING_DUE} 0.80 s"
+    assert f"| {NOTHING_DUE_CA}: time | 0.32 s | {beside} | 0.40 | ≤ 0.35 | **no** |" in markdown(
+        found
+    )
+
+
 def test_a_day_of_the_daemons_is_its_passes_and_the_hours_between() -> None:
     """What is written at its start counts for each pass, and idleness for the whole day."""
     found = Findings(idleness=[Idleness(24.5, 100_000, 10_000)])
@@ -120,4 +154,4 @@ def test_the_command_knows_its_parts() -> None:
         text=True,
         check=True,
     )
-    assert "start, first, many, idle, daemon" in shown.stdout
+    assert "start, first, many, idle, daemon, authority" in shown.stdout

@@ -66,7 +66,8 @@ def rows(page: Path) -> Iterator[tuple[str, ...]]:
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         is_head = re.fullmatch(r"\|( --- \|)+", following)
         if line.startswith("| ") and "| --- |" not in line and not is_head:
-            yield tuple(cell.strip() for cell in line.strip("|").split("|"))
+            cells = re.split(r"(?<!\\)\|", line.strip("|"))
+            yield tuple(cell.strip().replace("\\|", "|") for cell in cells)
 
 
 ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -86,7 +87,11 @@ def synopses(
             yield from synopses(child, (*words, name))
         return
     positional = [act for act in tree._actions if not act.option_strings]
-    options = [act for act in tree._actions if act.option_strings and act.dest != "help"]
+    options = [
+        act
+        for act in tree._actions
+        if act.option_strings and act.dest != "help" and act.help != argparse.SUPPRESS
+    ]
     parts = [*map(_positional, positional), *map(_option, options)]
     yield " ".join(words), " ".join([*words, *parts])
 
@@ -185,13 +190,18 @@ def test_a_newcomers_two_commands_come_first() -> None:
 def test_every_configuration_that_is_shown_loads(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A configuration that is copied from a page has no mistake; a target is put to README's."""
+    """A configuration that is copied from a page has no mistake; a part is put to README's."""
     ours = grp.getgrgid(os.getgid())
-    monkeypatch.setattr(grp, "getgrnam", {"tls-nodered": ours}.__getitem__)
-    token = tmp_path / "cloudflare.token"
-    token.touch(mode=0o600)
-    token.write_text("c2VjcmV0\n")
+    monkeypatch.setattr(
+        grp, "getgrnam", dict.fromkeys(("tls-nodered", "mosquitto"), ours).__getitem__
+    )
+    for name in ("cloudflare.token", "backup.passphrase"):
+        secret = tmp_path / name
+        secret.touch(mode=0o600)
+        secret.write_text("c2VjcmV0\n")
     text = block.text
+    if "client_auth" in text and "[authority]" not in text:
+        text += '[authority]\nname = "Home client CA"\n'
     if "[acme]" not in text:
         (whole,) = (each.text for each in TOML_BLOCKS if each.page == README)
         text = whole.partition("[[certificate.target]]")[0] + text
@@ -199,7 +209,7 @@ def test_every_configuration_that_is_shown_loads(
     config.touch(mode=0o600)
     config.write_text(text)
     (certificate,) = load(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).certificates
-    assert certificate.targets
+    assert len(certificate.targets) == text.count("[[certificate.target]]")
 
 
 @cache

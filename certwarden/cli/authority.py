@@ -31,6 +31,7 @@ PASSPHRASE = "passphrase of the private CA"  # noqa: S105 - what it is called
 def init(arguments: Namespace) -> int:
     """Founds the private CA, with its first list."""
     from certwarden.lifecycle.authority import create_authority
+    from certwarden.lifecycle.backup import refuse_existing
 
     config = read_config(arguments)
     spec = configured_authority(config)
@@ -39,15 +40,18 @@ def init(arguments: Namespace) -> int:
             f"without --locked the passphrase is kept in {spec.passphrase_file}",
             "leave --password-file out, or put the passphrase there beforehand",
         )
+    given = arguments.password_file and read_password_file(arguments.password_file)
     with Outputs() as outputs:
-        group = group_of_owner(config.state_directory)
-        passphrase = _chosen_passphrase(arguments, spec, outputs, group)
+        is_making = not arguments.locked and not spec.passphrase_file.exists()
+        made = _new_passphrase(config, spec, outputs) if is_making else None
         with open_warden(arguments, config) as warden:
-            if warden.authority.root() is None:
-                # Kept before anything is encrypted under it: another `ca init` takes it from there.
-                outputs.keep()
-            if passphrase is None:
-                passphrase = read_secret(spec.passphrase_file)
+            refuse_existing(warden)  # before anybody has to think of a passphrase
+            # Kept before anything is encrypted under it: another `ca init` takes it from there.
+            outputs.keep()
+            if arguments.locked:
+                passphrase = given or ask_new_passphrase(PASSPHRASE)
+            else:
+                passphrase = made or read_secret(spec.passphrase_file)
             root = create_authority(warden, passphrase=passphrase, is_locked=arguments.locked)
             ladder = warden.register.ladder()
     show_founded(root, ladder)
@@ -65,6 +69,7 @@ def unlock(arguments: Namespace) -> int:
     with open_authority(arguments, config) as (warden, _):
         if warden.authority.is_locked():
             warden.unlock(given or ask_passphrase(PASSPHRASE))
+            warden.signing_key()  # a slip of the finger is told as that, not as a list unsigned
         result = sign_ahead(warden, config.certificates)
         ladder = warden.register.ladder()
     show_withdrawal(result)
@@ -146,20 +151,13 @@ def configured_authority(config: Config) -> AuthoritySpec:
     return config.authority
 
 
-def _chosen_passphrase(
-    arguments: Namespace, spec: AuthoritySpec, outputs: Outputs, group: int | None
-) -> Secret | None:
-    """A person's, or a new one that is kept from now on; None where one is kept already."""
-    if arguments.locked:
-        if arguments.password_file is not None:
-            return read_password_file(arguments.password_file)
-        return ask_new_passphrase(PASSPHRASE)
-    if spec.passphrase_file.exists():
-        return None
+def _new_passphrase(config: Config, spec: AuthoritySpec, outputs: Outputs) -> Secret:
+    """A passphrase that is kept from now on."""
     from certwarden.pki.protection import generate_passphrase
 
     passphrase = generate_passphrase()
-    outputs.reserve_secret(spec.passphrase_file, group).write(passphrase.reveal() + b"\n")
+    file = outputs.reserve_secret(spec.passphrase_file, group_of_owner(config.state_directory))
+    file.write(passphrase.reveal() + b"\n")
     return passphrase
 
 

@@ -4,7 +4,7 @@ import difflib
 import re
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,8 +122,9 @@ def revoke(arguments: Namespace) -> int:
     with open_authority(arguments, config) as (warden, _):
         if not _SERIAL.fullmatch(arguments.subject):
             _named(warden, arguments.subject)  # with a suggestion where it is not known
-        if has_terminal():  # without one it is written down all the same
-            open_key(warden)
+        if has_terminal():  # without one, or a passphrase, it is written down all the same
+            with suppress(UsageError):
+                open_key(warden)
         reason = RevocationReason(arguments.reason)
         result = withdraw(warden, config.certificates, arguments.subject, reason)
     show_withdrawal(result)
@@ -151,7 +152,7 @@ def _issue_many(arguments: Namespace) -> int:
         with open_authority(arguments, config) as (warden, root):
             open_key(warden)
             issued = issue_all(warden, requests)
-        with _told_if_lost(batch.directory):
+        with _told_if_lost("NAME", batch.directory):
             batch.write(issued, root.name)
             outputs.keep()
     batch.tell()
@@ -161,20 +162,20 @@ def _issue_many(arguments: Namespace) -> int:
 def _hand_over(
     handover: Handover, outputs: Outputs, issued: IssuedClient, authority_name: str
 ) -> None:
-    with _told_if_lost(handover.path):
+    with _told_if_lost(issued.certificate.name, handover.path):
         handover.write(issued, authority_name)
         outputs.keep()
     handover.tell(issued)
 
 
 @contextmanager
-def _told_if_lost(path: Path) -> Iterator[None]:
+def _told_if_lost(name: str, path: Path) -> Iterator[None]:
     """What is issued but could not be written is in nobody's hands, key and all."""
     try:
         yield
     except Error as error:
         what = f"issued, but not handed over: {error.what}"
-        hint = f"when {clean(str(path))} can be written: certwarden client renew NAME --replace"
+        hint = f"when {clean(str(path))} can be written: certwarden client renew {name} --replace"
         raise Error(what, hint) from None
 
 

@@ -156,9 +156,9 @@ def config_show(arguments: Namespace) -> int:
 
 def nodered_inspect(arguments: Namespace) -> int:
     """What settings.js says about TLS now."""
-    from certwarden.targets.node_red.settings import inspect
+    from certwarden.targets.node_red.settings import client_auth_contradiction, inspect
 
-    settings = arguments.settings
+    settings, target = arguments.settings, None
     if settings is None:
         targets = [target for target in _targets(read_config(arguments)) if target.settings]
         if len(targets) != 1:
@@ -166,9 +166,11 @@ def nodered_inspect(arguments: Namespace) -> int:
                 f"{len(targets)} targets in the configuration name a settings.js",
                 "say which file is meant: certwarden nodered inspect SETTINGS",
             )
-        settings = targets[0].settings
+        target = targets[0]
+        settings = target.settings
     inspection = inspect(settings, node=arguments.node)
-    render.show_inspection(inspection, is_json=arguments.json)
+    contradiction = client_auth_contradiction(inspection, target) if target else ""
+    render.show_inspection(inspection, contradiction, is_json=arguments.json)
     return FAILED if inspection.error else DONE
 
 

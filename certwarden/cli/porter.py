@@ -169,7 +169,10 @@ class _Desk:
             with contextlib.suppress(FileExistsError):
                 wanted.directory.mkdir(mode=0o700)
                 self._has_made_directory = True
-        self._directory = os.open(wanted.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        if self._has_made_directory:
+            flags |= os.O_NOFOLLOW  # or somebody's link in its place would be given away
+        self._directory = os.open(wanted.directory, flags)
         if self._has_made_directory:
             self._give(self._directory, 0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

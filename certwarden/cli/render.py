@@ -189,15 +189,18 @@ def show_config(values: dict[str, Any], *, is_json: bool) -> None:
         print(f"{path} = {json.dumps(value, ensure_ascii=False)}")
 
 
-def show_inspection(inspection: "Inspection", *, is_json: bool) -> None:
-    """What settings.js says about TLS."""
+def show_inspection(inspection: "Inspection", contradiction: str, *, is_json: bool) -> None:
+    """What settings.js says about TLS, and how it contradicts the configuration, if it does."""
     if is_json:
         values = asdict(inspection)
         values["settings"] = str(inspection.settings)
+        values["contradiction"] = contradiction or None
         show_json(values)
         return
     for line in _inspection_lines(inspection):
         print(line)
+    if contradiction:
+        print(f"  WRONG    {contradiction}")
 
 
 def _inspection_lines(inspection: "Inspection") -> Iterator[str]:

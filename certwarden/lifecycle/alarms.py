@@ -13,7 +13,10 @@ from certwarden.lifecycle.authority_alarms import (
     ENDS,
     LADDER_ENDS,
     LIST_ENDS,
+    LIST_FAILING,
+    LOCKED,
     PROOF,
+    ROOT_ENDED,
     authority_expiry_matters,
     authority_matters,
 )
@@ -32,6 +35,7 @@ from certwarden.model import (
     Stored,
     TokenCheck,
     Told,
+    Unreachable,
 )
 
 DAY = timedelta(days=1)
@@ -46,15 +50,30 @@ _CLOCK = "clock"
 _LITTER = "litter"
 _RECORDS = "records"
 _UNIT = "unit:"
-_UNBEARABLE = ("expired:", "expiring:", "failing:", "revocation:", LIST_ENDS, PROOF)
+_UNBEARABLE = (
+    "expired:",
+    "expiring:",
+    "failing:",
+    "revocation:",
+    LIST_ENDS,
+    LIST_FAILING,
+    PROOF,
+    ROOT_ENDED,
+)
+# What is not to be told of a private CA that cannot be read.
+_OF_AUTHORITY = (ENDS, LADDER_ENDS, LIST_ENDS, LIST_FAILING, LOCKED, PROOF, ROOT_ENDED)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The matters that stand, and the keys of those of which it cannot be told now."""
+    """The matters that stand, and the keys of those of which it cannot be told now.
+
+    `unclear_kinds` are beginnings of such keys.
+    """
 
     standing: tuple[Matter, ...]
     unclear: frozenset[str] = frozenset()
+    unclear_kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,9 +118,10 @@ def matters(
         found.append(Matter(_RECORDS, what, now, trouble.hint))
     if is_clock_needed and not verdict.is_trusted:
         found.append(Matter(_CLOCK, verdict.what, now, verdict.hint))
+    absent = _absent_guarded(observed)
     if authority is not None:
-        found += authority_matters(authority, setbacks, now)
-    unclear = set()
+        found += authority_matters(authority, setbacks, now, absent=absent)
+    unclear = {f"{PROOF}{name}" for name in absent}
     for seen in observed:
         found += _certificate_matters(seen, now)
         found += _revocation_matters(seen, setbacks, now)
@@ -115,10 +135,14 @@ def matters(
         found += expiry_matters(observed, token_check, now)
         found += authority_expiry_matters(authority, now)
     else:
-        unclear |= {_TOKEN_EXPIRY, _CLOCK, LIST_ENDS, LADDER_ENDS}
+        unclear |= {_TOKEN_EXPIRY, _CLOCK, LIST_ENDS, LADDER_ENDS, ROOT_ENDED}
+    unclear_kinds: tuple[str, ...] = () if verdict.is_trusted else (ENDS,)
+    if authority is not None and authority.trouble is not None:
+        unclear_kinds = _OF_AUTHORITY
     covered = {key for matter in found for key in matter.covers}
     standing = tuple(matter for matter in found if matter.key not in covered)
-    return Findings(standing, frozenset(unclear) - {matter.key for matter in standing})
+    unclear -= {matter.key for matter in standing}
+    return Findings(standing, frozenset(unclear), unclear_kinds)
 
 
 def is_bearable(findings: Findings) -> bool:
@@ -153,10 +177,13 @@ def to_send(
     before = {each.key: each for each in told}
     standing = {matter.key for matter in findings.standing}
     covered = {key for matter in findings.standing for key in matter.covers}
+    doubtful = findings.unclear - covered
     gone = [
         each
         for each in told
-        if each.key not in standing | (findings.unclear - covered)
+        if each.key not in standing
+        and each.key not in doubtful
+        and not each.key.startswith(findings.unclear_kinds)
         and (is_good or not each.key.startswith(_UNIT))
     ]
     due = [matter for matter in findings.standing if _is_due(matter, before.get(matter.key), now)]
@@ -276,6 +303,16 @@ def _lifetime_matters(seen: Observed, now: datetime) -> Iterator[Matter]:
             f"renewed; it expires on {_instant(leaf.not_after)}"
         )
         yield Matter(expiring, what, last_quarter, todo)
+
+
+def _absent_guarded(observed: Sequence[Observed]) -> set[str]:
+    """The targets that ask their clients for certificates, and where nobody answers."""
+    return {
+        target.spec.name
+        for seen in observed
+        for target in seen.targets
+        if target.spec.client_auth and isinstance(target.seen, Unreachable)
+    }
 
 
 def _target_matters(seen: Observed, target: ObservedTarget, now: datetime) -> Iterator[Matter]:

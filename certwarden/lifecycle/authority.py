@@ -4,7 +4,8 @@ Whoever signs holds the lock on the authority, and has made sure of the clock. W
 is `lists`' to say; how one is put in place and proven, that of `withdraw` and `prove`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -35,7 +36,6 @@ from certwarden.model import (
     RevocationReason,
     Revoked,
     Root,
-    Rung,
     Secret,
 )
 from certwarden.pki.authority import (
@@ -143,6 +143,7 @@ def create_authority(world: Neighbours, *, passphrase: Secret, is_locked: bool) 
         key = generate_authority_key()
         root_pem = build_root(spec.name, key, now)
         world.authority.create(root_pem, encrypt_key(key, passphrase), is_locked=is_locked)
+        _retire_clients(world, now)
         _record(world, now, "authority-created", f"the private CA {spec.name} was founded")
         root = required_root(world)
         rotate_probe(world, root, key, now)
@@ -178,6 +179,12 @@ def trusted_now(world: Neighbours) -> datetime:
     return now
 
 
+def _retire_clients(world: Neighbours, now: datetime) -> None:
+    """What a CA that was moved away has issued gets nobody in any more, and its names are free."""
+    serials = [each.serial for each in world.register.clients() if each.revoked_at is None]
+    world.register.revoke(serials, RevocationReason.CESSATION_OF_OPERATION, now)
+
+
 # ── in a pass ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -209,7 +216,10 @@ def tend(
         world.reporter.event(Level.WARNING, SUBJECT, text, verdict.hint)
     try:
         with world.locks.authority():
-            _bring_up_to_date(world, seen.root, rung, now)
+            if seen.is_locked:
+                _publish_rung(world, seen.root, now)
+            else:
+                _bring_up_to_date(world, seen.root, now)
     except Exception as exception:  # noqa: BLE001 - certificates are renewed all the same
         error = as_error(exception)
         _tell(world, error)
@@ -222,28 +232,11 @@ def tend(
     return None
 
 
-def _bring_up_to_date(world: Neighbours, root: Root, rung: Rung | None, now: datetime) -> None:
-    if rung is not None:
-        _publish_rung(world, root, rung, now)
-        return
+def _bring_up_to_date(world: Neighbours, root: Root, now: datetime) -> None:
     key = world.signing_key()
     world.register.forget_probes(now - PROBES_FORGOTTEN_AFTER)
-    probe = world.authority.probe()
-    is_old = probe is None or is_probe_due(probe.certificate, root, now)
-    if is_old or _is_outdated(world, probe, now):
-        rotate_probe(world, root, key, now)
+    freshen_probe(world, root, key, now)
     sign_lists(world, root, key, now)
-
-
-def _is_outdated(world: Neighbours, probe: Pair | None, now: datetime) -> bool:
-    """Whether the probe is in the list already, and somebody will only be in the next one.
-
-    That such a probe is refused would tell nothing of whether the next one is in use.
-    """
-    crl = world.authority.crl()
-    if crl is None or probe is None or probe.certificate.serial not in crl.serials:
-        return False
-    return bool(world.register.unlisted(crl) or superseded(world.register.clients(), now))
 
 
 # ── signing: whoever calls holds the lock on the authority ────────────────────────────────────────
@@ -255,7 +248,7 @@ def sign_lists(world: Neighbours, root: Root, key: PrivateKey, now: datetime) ->
     In it is all that stands in the book, and what is by now no longer to be used.
     """
     spec = required_spec(world)
-    _learn_from_published(world)
+    _learn_from_lists(world, root)
     if serials := superseded(world.register.clients(), now):
         world.register.revoke(serials, RevocationReason.SUPERSEDED, now)
 
@@ -299,9 +292,32 @@ def rotate_probe(world: Neighbours, root: Root, key: PrivateKey, now: datetime) 
     keep_revoked_probe(world, make_probe(world, root, key, now, PROBE_LIFETIME), now)
 
 
-def _publish_rung(world: Neighbours, root: Root, rung: Rung, now: datetime) -> None:
-    _publish(world, read_crl(world.register.rung(rung.number), root.pem), now)
-    world.register.step_up(rung.number)
+def freshen_probe(world: Neighbours, root: Root, key: PrivateKey, now: datetime) -> None:
+    """The same where the kept one would tell nothing of the next list.
+
+    So it is where it ends soon; and where it may be in an earlier list, and somebody will only be
+    in the next one: that it is refused would not show that this is in use.
+    """
+    probe = world.authority.probe()
+    if probe is not None and not is_probe_due(probe.certificate, root, now):
+        crl = world.authority.crl()
+        if crl is not None and (
+            probe.certificate.serial not in crl.serials or not _has_new_entries(world, crl, now)
+        ):
+            return
+    rotate_probe(world, root, key, now)
+
+
+def _has_new_entries(world: Neighbours, crl: Crl, now: datetime) -> bool:
+    return bool(world.register.unlisted(crl) or superseded(world.register.clients(), now))
+
+
+def _publish_rung(world: Neighbours, root: Root, now: datetime) -> None:
+    seen = observe_authority(world)  # again: `ca unlock` may have been quicker
+    rung = rung_to_publish(seen, now) if seen is not None else None
+    if rung is not None:
+        _publish(world, read_crl(world.register.rung(rung.number), root.pem), now)
+        world.register.step_up(rung.number)
 
 
 def _publish(world: Neighbours, crl: Crl, now: datetime) -> None:
@@ -313,21 +329,39 @@ def _publish(world: Neighbours, crl: Crl, now: datetime) -> None:
     _record(world, now, "list-published", text)
 
 
-def _learn_from_published(world: Neighbours) -> None:
-    """A published list that the register knows nothing of: the register was lost, or is an old one.
+def _learn_from_lists(world: Neighbours, root: Root) -> None:
+    """A list of which the register knows nothing: that was lost, or is an old one.
 
-    Its revocations are taken over, and the numbers jump past any that may have been given.
+    Be it the published list, or one that a target has: its revocations are taken over, and the
+    numbers jump past any that may have been given.
     """
-    published = world.authority.crl()
-    if published is None or published.number <= world.register.last_number():
+    known = world.register.last_number()
+    found = [crl for crl in _genuine_lists(world, root) if crl.number > known]
+    if not found:
         return
-    number = published.number + NUMBER_JUMP
-    unknown = world.register.take_over(read_entries(published.pem), number)
+    newest_first = sorted(found, key=lambda crl: crl.number, reverse=True)
+    entries = [entry for crl in newest_first for entry in read_entries(crl.pem)]
+    newest = newest_first[0].number
+    unknown = world.register.take_over(entries, newest + NUMBER_JUMP)
     text = (
-        f"the register did not know of revocation list {published.number}: "
+        f"the register did not know of revocation list {newest}: "
         f"{len(unknown)} revocations were taken over from it"
     )
     world.reporter.event(Level.WARNING, SUBJECT, text, "certwarden ca restore brings back the rest")
+
+
+def _genuine_lists(world: Neighbours, root: Root) -> Iterator[Crl]:
+    """The lists of this CA that are published, or installed at targets."""
+    if (published := world.authority.crl()) is not None:
+        yield published
+    try:
+        installed = world.belongings.lists()
+    except StoreError as error:  # what cannot be read must not hold up the next list
+        world.reporter.event(Level.WARNING, SUBJECT, error.what, error.hint)
+        return
+    for pem in installed:
+        with suppress(MaterialError):  # anybody's may stand there
+            yield read_crl(pem, root.pem)
 
 
 def _record(world: Neighbours, now: datetime, kind: str, text: str) -> None:

@@ -204,7 +204,8 @@ def trust_reason(
     elif is_newer and half_life(old) <= now:
         reason = "the installed list is past half its life", True
     elif installed.root_pem != trust.root_pem:
-        reason = "the certificate of the clients' CA has been renewed", False
+        # Under the same key numbers go on; another CA, whose list begins anew, cannot wait.
+        reason = "the certificate of the clients' CA is another one", new.number < old.number
     elif not is_newer:
         reason = _untold_reason(target, old)
     elif not isinstance(target.spec.reload, UnitReload | CommandReload):

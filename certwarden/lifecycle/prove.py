@@ -92,28 +92,37 @@ def good_probe(world: Neighbours, root: Root, now: datetime) -> Pair | None:
 
 
 def _prove(world: Neighbours, target: TargetSpec, probes: Probes) -> Proof:
-    """Visits until everything is as it should be, or the target has had its time.
-
-    What goes wrong at it says nothing of the others.
-    """
-    clock = world.clock
+    """What the visits to one target show; what goes wrong there says nothing of the others."""
+    now = world.clock.now()
     try:
         installed = world.shelf(target.name).installed()
     except Error as error:
-        return Proof(
-            target.name, 0, clock.now(), ProofOutcome.UNKNOWN, error.what, error.hint
-        )
-    number = installed.trust.crl.number if installed and installed.trust else 0
-    unproven = partial(Proof, target.name, number, clock.now(), ProofOutcome.UNKNOWN)
-    if installed is None or installed.trust is None:
-        return unproven("its clients' CA and list are not installed", "see `certwarden status`")
+        return Proof(target.name, 0, now, ProofOutcome.UNKNOWN, error.what, error.hint)
+    trust = installed.trust if installed else None
+    number = trust.crl.number if trust else 0
+    unproven = partial(Proof, target.name, number, now, ProofOutcome.UNKNOWN)
     probe = world.client_probe(target.name)
+    if trust is None:
+        return unproven("its clients' CA and list are not installed", "see `certwarden status`")
     if probe is None:
         return unproven("it has no probe", "set `probe` for the target, so that it can be visited")
-    if probes.revoked.certificate.serial not in installed.trust.crl.serials:
+    revoked = probes.revoked.certificate
+    if revoked.serial not in trust.crl.serials:
         return unproven("the installed list is older than the probe", "see `certwarden status`")
-    if not probes.revoked.certificate.is_valid_at(clock.now()):
+    if not revoked.is_valid_at(now):
         return unproven("the revoked probe would be refused for its dates", _NEXT_PROBE)
+    return _visit(world, target, probe, probes, unproven)
+
+
+def _visit(
+    world: Neighbours,
+    target: TargetSpec,
+    probe: ClientProbe,
+    probes: Probes,
+    unproven: "partial[Proof]",
+) -> Proof:
+    """Visits until everything is as it should be, or the target has had its time."""
+    clock = world.clock
     deadline = clock.monotonic() + target.probe_timeout.total_seconds()
     intervals = iter(LOOK_INTERVALS)
     is_handed_over = not isinstance(target.reload, UnitReload | CommandReload)
@@ -127,9 +136,9 @@ def _prove(world: Neighbours, target: TargetSpec, probes: Probes) -> Proof:
             is_handed_over = True
             clock.sleep(HANDOVER)
             continue
+        is_unknown = proof.outcome is ProofOutcome.UNKNOWN
         # Where nobody good can be sent, there is nothing to wait for.
-        is_final = probes.good is None or _is_absent(world, target)
-        if proof.outcome is ProofOutcome.UNKNOWN and is_final:
+        if is_unknown and (probes.good is None or _is_absent(world, target)):
             return proof
         clock.sleep(next(intervals, LAST_INTERVAL))
 
@@ -217,9 +226,7 @@ def _in_its_row(proof: Proof, before: Proof | None) -> Proof:
     failures = (before.failures if before and is_row else 0) + 1
     # Whether old sessions are refused stays open until a probe with one has been refused.
     is_resumable = proof.is_resumable or (before is not None and before.is_resumable)
-    return replace(
-        proof, since=since or proof.at, failures=failures, is_resumable=is_resumable
-    )
+    return replace(proof, since=since or proof.at, failures=failures, is_resumable=is_resumable)
 
 
 def _is_absent(world: Neighbours, target: TargetSpec) -> bool:

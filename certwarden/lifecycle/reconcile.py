@@ -116,8 +116,10 @@ def reconcile(
         token_error = check_token(world, books, now)
     observed = _observe_again(world, books, observed, results, wish)
     if wish.is_deploying and world.authority_spec is not None:
-        from certwarden.lifecycle.withdraw import prove_what_is_due  # see _tend
+        from certwarden.lifecycle.withdraw import forget_unguarded, prove_what_is_due  # see _tend
 
+        if wish.is_whole:
+            forget_unguarded(world, books, specs)
         fresh = {each.target for result in results for each in result.deployed}
         proof_error = prove_what_is_due(world, books, judge, observed, fresh=fresh)
         authority_error = authority_error or proof_error

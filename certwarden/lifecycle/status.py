@@ -113,7 +113,8 @@ def authority_needs_attention(seen: ObservedAuthority | None, now: datetime) -> 
     is_refuted = any(each.outcome is ProofOutcome.REFUTED for each in seen.proofs.values())
     is_waiting = seen.is_locked and bool(seen.unlisted)
     is_ending = seen.root.not_after - ROOT_NOTICE <= now
-    return is_refuted or is_waiting or is_ending or half_life(seen.crl) <= now
+    is_list_bad = half_life(seen.crl) <= now or now < seen.crl.this_update
+    return is_refuted or is_waiting or is_ending or is_list_bad
 
 
 def _has_failed(target: ObservedTarget, wanted: str | None) -> bool:

@@ -5,11 +5,13 @@ refused by the very list that the client is in, also with the TLS session from b
 cannot be done stands in the book, and the next passes go on with it.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
-from certwarden.errors import Error, UsageError, as_error
+from certwarden.errors import Error, UsageError, as_error, clean
 from certwarden.lifecycle.act import put_lists_in_place
 from certwarden.lifecycle.authority import (
     SUBJECT,
@@ -35,12 +37,15 @@ from certwarden.model import (
     Proof,
     ProofOutcome,
     RevocationReason,
+    Revoked,
     Root,
     TargetSpec,
     Unreachable,
 )
 from certwarden.pki.keys import PrivateKey
 from certwarden.ports import Level, Neighbours, Visit
+
+_SERIAL = re.compile(r"[0-9a-f]{32,40}")  # random ones of 159 bits are hardly ever shorter
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,10 @@ def withdraw(
     such client, StoreError and Busy where it could not even be written down.
     """
     root = required_root(world)
-    chosen = _chosen(world, name_or_serial)
     with world.locks.authority():
-        # Whatever the clock shows: that it is revoked must not wait.
-        world.register.revoke([each.serial for each in chosen], reason, world.clock.now())
+        now = world.clock.now()  # whatever it shows: that it is revoked must not wait
+        chosen = _chosen(world, name_or_serial) or _stranger(world, name_or_serial, reason, now)
+        world.register.revoke([each.serial for each in chosen], reason, now)
     names = ", ".join(sorted({each.name or each.serial for each in chosen}))
     _record(world, "client-revoked", f"{names}: revoked ({reason.value})")
     revoked = tuple(world.register.find(each.serial) or each for each in chosen)
@@ -153,15 +158,28 @@ def prove_what_is_due(
     return _see(world, [seen.spec for seen in observed], due, known)
 
 
+def forget_unguarded(world: Neighbours, books: Books, specs: Sequence[CertificateSpec]) -> None:
+    """Forgets what was found out about targets that do not ask their clients any more.
+
+    `specs` are those of all certificates.
+    """
+    guarded = {target.name for spec in specs for target in client_targets(spec.targets)}
+    for proof in books.read(world.proofs.proofs, ()):
+        if proof.target not in guarded:
+            books.write(partial(world.proofs.forget_proof, proof.target))
+
+
 def prove_again(world: Neighbours, specs: Sequence[CertificateSpec]) -> Error | None:
     """Sees who gets in at all targets of these certificates, due or not; returns what is wrong.
 
     Never raises Error.
     """
+    books = Books(world.reporter)
     targets = [target for spec in specs for target in client_targets(spec.targets)]
     if not targets or ClockJudge(world).refusal(world.clock.now()) is not None:
         return None
-    return _see(world, specs, targets, {})
+    known = {proof.target: proof for proof in books.read(world.proofs.proofs, ())}
+    return _see(world, specs, targets, known)
 
 
 def _see(
@@ -204,14 +222,35 @@ def _chosen(world: Neighbours, name_or_serial: str) -> tuple[ClientCertificate, 
     named = world.register.named(name_or_serial)
     if named:
         return tuple(each for each in named if each.revoked_at is None) or named
-    serial = name_or_serial.replace(":", "").lower()
-    found = world.register.find(serial.rjust(len(serial) + len(serial) % 2, "0"))
-    if found is None:
+    found = world.register.find(_as_serial(name_or_serial))
+    return (found,) if found else ()
+
+
+def _stranger(
+    world: Neighbours, name_or_serial: str, reason: RevocationReason, now: datetime
+) -> tuple[ClientCertificate, ...]:
+    """The certificate of a serial that the register does not know: it was lost, or is an old one.
+
+    Such a certificate lets its client in all the same. Raises UsageError for what cannot be a
+    serial of ours.
+    """
+    serial = _as_serial(name_or_serial)
+    if not _SERIAL.fullmatch(serial):
         raise UsageError(
-            f"there is no client {name_or_serial}, and no certificate of that serial",
+            f"there is no client {clean(name_or_serial, 100)}, and no certificate of that serial",
             "see `certwarden client list`",
         )
-    return (found,)
+    entry = Revoked(serial, now, reason)
+    world.register.take_over([entry], world.register.last_number())
+    text = f"the register does not know the serial {serial}, which is revoked all the same"
+    world.reporter.event(Level.WARNING, SUBJECT, text, "see that it is the right one")
+    found = world.register.find(serial)
+    return (found,) if found else ()
+
+
+def _as_serial(text: str) -> str:
+    serial = text.replace(":", "").lower()
+    return serial.rjust(len(serial) + len(serial) % 2, "0")
 
 
 def _let_in(

@@ -49,6 +49,11 @@ class ProofBook:
                 (PROOFS_KEPT,),
             )
 
+    def forget_proof(self, target: str) -> None:
+        """Of that target nothing is known any more."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM proofs WHERE target = ?", (target,))
+
 
 def _proof(row: sqlite3.Row) -> Proof:
     return Proof(

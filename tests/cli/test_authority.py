@@ -51,6 +51,14 @@ def test_init_refuses_to_take_the_place_of_a_ca(machine: Machine) -> None:
     assert not machine.passphrase_file.exists()
 
 
+def test_nobody_is_asked_for_a_passphrase_in_vain(machine: Machine) -> None:
+    """Where there is a CA already, `ca init --locked` says so before it asks anything."""
+    machine.sit_down()
+    run = machine.run("ca", "init", "--locked")
+    assert run.code == 2
+    assert "there is a private CA already" in run.err
+
+
 def test_without_a_section_nothing_is_made(bare: Machine) -> None:
     """Exit 2, and what to write into the configuration."""
     before, _, after = CONFIG.partition("[authority]")
@@ -190,9 +198,23 @@ def test_a_revocation_does_not_wait_for_the_passphrase(locked: Machine) -> None:
     assert locked.must("ca", "show", "--json").json["unlisted"] == 0
 
 
+@pytest.mark.parametrize("typed", ["", "wrong horse battery"])
+def test_whoever_has_forgotten_the_passphrase_revokes_all_the_same(
+    locked: Machine, typed: str
+) -> None:
+    """It is written down, and waits for whoever knows it: exit 1."""
+    locked.sit_down(PASSPHRASE)
+    locked.must("client", "issue", "alice", "--password-file", "pw")
+    locked.sit_down(typed)
+    assert locked.run("client", "revoke", "alice").code == 1
+    assert locked.must("ca", "show", "--json").json["unlisted"] == 1
+
+
 def test_a_wrong_passphrase_unlocks_nothing(locked: Machine) -> None:
-    """Exit 1, and the lists stay as they are."""
+    """Exit 1, the lists stay as they are, and nobody is alarmed about revocations."""
     number = locked.must("ca", "show", "--json").json["crl"]["number"]
     locked.write("wrong", "wrong horse battery")
-    assert locked.run("ca", "unlock", "--password-file", "wrong").code == 1
+    run = locked.run("ca", "unlock", "--password-file", "wrong")
+    assert (run.code, run.out) == (1, "")
+    assert "the passphrase does not open" in run.err
     assert locked.must("ca", "show", "--json").json["crl"]["number"] == number

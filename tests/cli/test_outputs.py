@@ -229,6 +229,19 @@ def test_a_directory_that_was_made_in_vain_is_removed(place: Path) -> None:
     assert names(place / "new") == ["theirs"]
 
 
+def test_a_link_in_the_place_of_a_made_directory_is_not_given_away(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write beside it could have root change another directory's owner and mode."""
+    (place / "theirs").mkdir(mode=0o755)
+    (place / "theirs").chmod(0o755)
+    monkeypatch.setattr(Path, "mkdir", lambda path, **_: path.symlink_to(place / "theirs"))
+    with pytest.raises(UsageError), Outputs() as outputs:
+        outputs.reserve_all(place / "new", ["a"])
+    assert mode_of(place / "theirs") == 0o755
+    assert names(place / "theirs") == []
+
+
 def test_a_file_may_go_beside_the_many(place: Path) -> None:
     """As their passwords do, into the directory that is only now made: it goes first again."""
     with Outputs() as outputs:

@@ -10,7 +10,6 @@ not offered by Let's Encrypt, which instead hands out the pending order once mor
 nowhere else, a second order is allowed.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ from tests.waiting import wait_until
 from tests.world import World, stepping
 from tests.world.faultproxy import AcmeFault
 from tests.world.house import House
-from tests.world.killing import Ended, RequestKiller, Zygote
+from tests.world.killing import Ended, RequestKiller, Zygote, chosen_cuts
 from tests.world.pebble import PebbleOptions
 
 # Nothing by chance, so that the n-th step is the same in every run.
@@ -43,9 +42,6 @@ _TARGET = """
 """
 _FIRST = ("example.org", "*.example.org")
 _CHANGED = (*_FIRST, "attic.example.org")
-_DATABASE = "certwarden.db"
-_JOURNAL = f"{_DATABASE}-journal"
-_EVERY_STEP = "CERTWARDEN_EVERY_STEP"  # in the environment: no sample, and several minutes
 
 
 @dataclass
@@ -246,7 +242,7 @@ def test_killed_before_each_step_on_the_disk(stage: Stage, kind: str, share: int
         pytest.skip(why)
     scene = SCENES[kind](stage)
     steps = stage.zygote.run_counted(scene.house, "renew").steps
-    cuts = chosen(steps)[:: _EVERY.get(kind, 1)][share::_SHARES]
+    cuts = chosen_cuts(steps)[:: _EVERY.get(kind, 1)][share::_SHARES]
 
     def run(scene: Scene, cut: int) -> tuple[Ended, str]:
         ended = stage.zygote.run_counted(scene.house, "renew", kill_before=cut)
@@ -318,26 +314,3 @@ def judge_each(
         shutil.rmtree(scene.house.directory)
     assert not wrong, "\n\n".join(wrong)
     return lost
-
-
-def chosen(steps: tuple[str, ...]) -> list[int]:
-    """The steps to die before (from 1): all that anybody can see, and a sample of the others.
-
-    Of what is done in a row to temporary files, and within each of SQLite's transactions, one step
-    is taken, another one each time: what lies there then differs in litter only.
-    """
-    if _EVERY_STEP in os.environ:
-        return list(range(1, len(steps) + 1))
-    cuts: list[int] = []
-    hidden: list[int] = []
-    for number, step in enumerate(steps, 1):
-        if not step.startswith(f"unlink {_JOURNAL}") and (
-            TEMPORARY_PREFIX in step or step.endswith((_JOURNAL, _DATABASE))
-        ):
-            hidden.append(number)
-            continue
-        if hidden:
-            cuts.append(hidden[len(cuts) * 7 % len(hidden)])
-            hidden = []
-        cuts.append(number)
-    return cuts

@@ -114,6 +114,74 @@ def test_a_hostile_link_is_not_followed_by_root(shared: House, tmp_path: Path) -
     assert not (victim / "key.pem").is_symlink()
 
 
+# ── the private CA: what `sudo` writes for the person, and what for certwarden ────────────────────
+
+
+@pytest.fixture
+def called(shared: House, tmp_path: Path) -> House:
+    """The house with a private CA, and a person who calls sudo."""
+    shared.extra_acme = '[authority]\nname = "Home"'
+    shared.write_config()
+    shared.environment = {"SUDO_UID": str(READER.pw_uid), "SUDO_GID": str(READER.pw_gid)}
+    (tmp_path / "secrets").mkdir(mode=0o755)
+    (tmp_path / "desk").mkdir(mode=0o700)
+    os.chown(tmp_path / "desk", READER.pw_uid, READER.pw_gid)
+    return shared
+
+
+def about(path: Path) -> tuple[int, int, int]:
+    found = path.lstat()
+    return found.st_uid, found.st_gid, found.st_mode & 0o7777
+
+
+def test_the_passphrase_is_roots_and_readable_to_certwarden(called: House, tmp_path: Path) -> None:
+    """`ca init` by sudo: the daemon can read the passphrase, and not change it; the CA is its."""
+    run = called.run("ca", "init")
+    assert run.code == 0, run.err
+    assert about(tmp_path / "secrets" / "ca.passphrase") == (0, KEEPER.pw_gid, 0o640)
+    assert owners(called.state) == {KEEPER.pw_uid}
+    run = called.run("ca", "init")
+    assert run.code == 2
+    assert about(tmp_path / "secrets" / "ca.passphrase") == (0, KEEPER.pw_gid, 0o640)
+
+
+def test_a_passphrase_that_protects_nothing_is_taken_away(called: House, tmp_path: Path) -> None:
+    """Where `ca init` fails, there is no passphrase file that looks as if there were a CA."""
+    called.state.chmod(0o500)
+    (called.state / "authority").touch()
+    assert called.run("ca", "init").code == 1
+    assert list((tmp_path / "secrets").iterdir()) == []
+
+
+def test_what_is_issued_belongs_to_whoever_called_sudo(called: House, tmp_path: Path) -> None:
+    """Bundle and password are that person's alone, wherever they are; the register is not."""
+    assert called.run("ca", "init").code == 0
+    for place in (tmp_path / "desk", tmp_path / "secrets"):
+        out, password = place / "alice.p12", place / "alice.password"
+        words = ("alice", "--out", str(out), "--password-file", str(password))
+        run = called.run("client", "issue", *words)
+        assert run.code == (0 if place.name == "desk" else 2), run.err
+        if run.code == 0:
+            assert about(out) == about(password) == (READER.pw_uid, READER.pw_gid, 0o600)
+        else:  # she has one already: nothing is left of the second
+            assert not out.exists()
+            assert not password.exists()
+    assert owners(called.state) == {KEEPER.pw_uid}
+
+
+def test_a_hostile_link_at_an_output_is_refused(called: House, tmp_path: Path) -> None:
+    """A link where a bundle is to go leads root nowhere, and nothing is issued."""
+    assert called.run("ca", "init").code == 0
+    (tmp_path / "desk" / "alice.p12").symlink_to(tmp_path / "precious")
+    words = ("--out", str(tmp_path / "desk" / "alice.p12"), "--password-file")
+    run = called.run("client", "issue", "alice", *words, str(tmp_path / "desk" / "password"))
+    assert run.code == 2
+    assert "exists already" in run.err
+    assert not (tmp_path / "precious").exists()
+    assert not (tmp_path / "desk" / "password").exists()
+    assert called.run("client", "list", "--json").json() == []
+
+
 def as_user(
     user: pwd.struct_passwd, house: House, *arguments: str
 ) -> "subprocess.CompletedProcess[str]":

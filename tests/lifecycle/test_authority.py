@@ -1,5 +1,7 @@
 """The private CA in a pass: its lists never lapse, whatever is lost, locked or wrong."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,11 +16,14 @@ from certwarden.lifecycle.authority import (
     observe_authority,
     renew_root,
 )
+from certwarden.lifecycle.issue import ClientRequest, issue
 from certwarden.lifecycle.plan import agenda
 from certwarden.lifecycle.reconcile import Wish, reconcile
+from certwarden.lifecycle.withdraw import unlock
 from certwarden.model import (
     Admission,
     AuthoritySpec,
+    Job,
     MaintenanceWindow,
     ProofOutcome,
     RevocationReason,
@@ -30,7 +35,7 @@ from certwarden.model import (
 )
 from certwarden.pki.crl import build_crl, check_trust
 from certwarden.pki.protection import decrypt_key
-from tests.fakes_authority import a_register
+from tests.fakes_authority import FakeAuthority, FakeBelongings, a_register
 from tests.lifecycle.client_house import ClientHouse
 from tests.lifecycle.facts import DAY, HOUR, MINUTE
 from tests.lifecycle.house import House
@@ -93,6 +98,18 @@ def test_only_one_authority_is_founded(empty: House) -> None:
         create_authority(empty.world, passphrase=PASSPHRASE, is_locked=False)
 
 
+def test_another_authority_retires_the_clients_of_the_one_before(empty: House) -> None:
+    """After a theft everybody gets a new certificate under the old name."""
+    found(empty)
+    (old,) = issue(empty.world, [ClientRequest("alice")])
+    empty.world.authority = FakeAuthority()
+    found(empty)
+    entry = empty.world.register.find(old.certificate.serial)
+    assert entry is not None
+    assert entry.reason is RevocationReason.CESSATION_OF_OPERATION
+    assert issue(empty.world, [ClientRequest("alice")])
+
+
 def test_nothing_is_founded_at_a_doubtful_hour(empty: House) -> None:
     """A root from the future would let nobody in."""
     empty.world.time_sources.state = False
@@ -144,6 +161,27 @@ def test_no_instant_of_a_month_is_without_a_good_list(
     assert numbers == sorted(numbers)
     assert numbers[-1] > numbers[0]
     assert "certwarden_crl_next_update_timestamp_seconds" in house.world.metric.text
+
+
+def test_a_pass_that_meets_an_unlocking_publishes_nothing_old() -> None:
+    """Whoever waited for the lock looks again: the ladder may be another by now."""
+    house = ClientHouse(is_locked=True)
+    house.after(11 * DAY)
+    take = house.world.locks.authority
+
+    @contextmanager
+    def unlocked_meanwhile() -> Iterator[None]:
+        house.world.locks.authority = take  # type: ignore[method-assign]
+        house.world.key = house.key
+        assert unlock(house.world, house.specs).is_good
+        house.world.key = None
+        with take():
+            yield
+
+    house.world.locks.authority = unlocked_meanwhile  # type: ignore[method-assign]
+    number = house.authority.last_number
+    assert house.run().authority_error is None
+    assert house.crl.number == number + 1
 
 
 def test_a_long_sleep_ends_with_a_list() -> None:
@@ -216,6 +254,29 @@ def test_a_lost_passphrase_is_told() -> None:
     assert "No longer so" in house.messenger.sent[-1][1]
 
 
+def test_what_a_command_has_signed_is_no_failure_any_more() -> None:
+    """Once a revocation has brought the list up to date, nothing is left of what failed."""
+    house = ClientHouse()
+    house.client()
+    house.world.key = None
+    house.after(2 * DAY).run()
+    assert house.world.watch.setbacks()
+    house.world.key = house.key
+    assert house.withdraw().is_good
+    house.run()
+    assert not house.world.watch.setbacks()
+
+
+def test_near_its_end_the_authority_signs_no_more_than_daily() -> None:
+    """A probe that ends with it is not replaced in each pass."""
+    house = ClientHouse()
+    house.at(house.root.not_after - 30 * DAY).run()
+    number = house.crl.number
+    result = house.after(HOUR).run()
+    assert house.crl.number == number
+    assert min(call.at for call in result.calls if call.job is Job.CRL) > house.now + HOUR
+
+
 def test_an_unreadable_authority_is_told() -> None:
     """Certificates are renewed all the same."""
     house = ClientHouse()
@@ -270,6 +331,31 @@ def test_a_lost_register_learns_from_the_published_list() -> None:
     assert house.crl.number == number + NUMBER_JUMP + 1
     assert alice.certificate.serial in house.crl.serials
     assert house.admission(alice) is Admission.REFUSED
+
+
+def test_a_lost_state_learns_from_the_targets() -> None:
+    """Where register and published list are gone, or are of an old copy, targets have the last."""
+    house = ClientHouse()
+    alice = house.client()
+    house.withdraw()
+    number = house.crl.number
+    house.world.register = a_register()
+    del house.world.authority.published[1:]
+    house.after(2 * DAY).run()
+    assert house.crl.number == number + NUMBER_JUMP + 1
+    assert alice.certificate.serial in house.crl.serials
+    assert house.admission(alice) is Admission.REFUSED
+
+
+def test_targets_that_cannot_be_read_hold_up_no_list() -> None:
+    """What they have is looked at by the way."""
+    house = ClientHouse()
+    number = house.crl.number
+    belongings = FakeBelongings(list)
+    belongings.failure = StoreError("a target cannot be read")
+    house.world.belongings = belongings
+    house.after(2 * DAY).run()
+    assert house.crl.number == number + 1
 
 
 def test_a_foreign_list_is_never_put_in_place() -> None:

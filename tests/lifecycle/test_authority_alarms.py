@@ -6,20 +6,22 @@ from datetime import datetime, timedelta
 import pytest
 
 from certwarden.errors import StoreError
-from certwarden.lifecycle.alarms import Findings, to_send
+from certwarden.lifecycle.alarms import Findings, matters, to_send
 from certwarden.lifecycle.authority_alarms import (
     LADDER_ENDS,
     LIST_ENDS,
     LIST_FAILING,
     LOCKED,
+    ROOT_ENDED,
     authority_expiry_matters,
     authority_matters,
 )
 from certwarden.lifecycle.setbacks import BACKUP, LIST
 from certwarden.lifecycle.status import authority_needs_attention, client_state
-from certwarden.model import ObservedAuthority, ProofOutcome, Rung, Setback, Told
+from certwarden.lifecycle.trust import Verdict
+from certwarden.model import ObservedAuthority, ProofOutcome, Rung, Setback, Told, Trust
 from tests.builders import NOW
-from tests.lifecycle.client_facts import ROOT, a_client, a_list, a_proof, an_authority
+from tests.lifecycle.client_facts import ROOT, SPEC, a_client, a_list, a_proof, an_authority
 from tests.lifecycle.facts import DAY, HOUR, SECOND
 
 
@@ -80,6 +82,13 @@ def test_a_revocation_that_waits_for_the_passphrase_is_told() -> None:
         LOCKED,
         "1 revocation waits for the private CA to be unlocked",
     )
+
+
+def test_a_superseded_certificate_waits_for_the_passphrase_too() -> None:
+    """A locked CA cannot revoke by itself what was renewed two weeks ago."""
+    seen = an_authority(a_list(), a_client(supersede_at=NOW), is_locked=True)
+    assert LOCKED in keys(seen)
+    assert LOCKED not in keys(seen, NOW - SECOND)
 
 
 def test_the_end_of_the_ladder_is_told_in_time() -> None:
@@ -163,3 +172,57 @@ def test_the_state_of_a_client() -> None:
     assert client_state(a_client(), NOW) == "valid"
     assert client_state(a_client(until=NOW - SECOND), NOW) == "expired"
     assert client_state(a_client(until=NOW - SECOND, revoked_at=NOW - DAY), NOW) == "revoked"
+
+
+def test_clients_that_end_together_are_one_matter() -> None:
+    """A thousand that were issued at once are no message of a thousand paragraphs."""
+    clients = [a_client(f"phone-{n}", f"{n:04x}", until=NOW + 20 * DAY) for n in range(1000)]
+    (matter,) = authority_expiry_matters(an_authority(a_list(), *clients), NOW)
+    assert matter.what.startswith("1000 client certificates end on 20")
+    assert matter.what.endswith("phone-4 and 995 more")
+    assert matter.key.endswith(":30")
+
+
+def test_a_list_from_the_future_is_told() -> None:
+    """With a locked CA nothing replaces it but a person."""
+    seen = an_authority(a_list(signed_at=NOW + 3 * DAY), is_locked=True)
+    assert LIST_ENDS in keys(seen)
+    assert authority_needs_attention(seen, NOW)
+
+
+def test_an_authority_that_has_ended_is_told() -> None:
+    """It is the one matter for which nobody gets in at all."""
+    seen = an_authority(a_list(), root=replace(ROOT, not_after=NOW))
+    assert ROOT_ENDED in keys(seen)
+
+
+def test_where_nobody_answers_nobody_gets_in() -> None:
+    """Whoever stopped the program is not told for ever that nothing is known of it."""
+    proof = a_proof(ProofOutcome.UNKNOWN, since=NOW - 3 * DAY)
+    seen = an_authority(a_list(), proofs=[proof])
+    assert not list(authority_matters(seen, [], NOW, absent=["node-red"]))
+    assert list(authority_matters(seen, [], NOW))
+
+
+def test_what_was_said_of_an_end_is_not_said_again_after_a_doubtful_hour() -> None:
+    """A machine without a battery boots at a doubtful hour each day."""
+    text = "the client certificate of alice ends"
+    told = [Told("ends:client:0c:30", NOW - DAY, NOW - DAY, text)]
+    seen = an_authority(a_list())
+    verdict = Verdict(Trust.UNKNOWN, None)
+    outbox = to_send(matters([], verdict, None, NOW, authority=seen), told, NOW)
+    assert not outbox.forget
+    verdict = Verdict(Trust.TRUSTED, synchronised=True)
+    outbox = to_send(matters([], verdict, None, NOW, authority=seen), told, NOW)
+    assert outbox.forget == ("ends:client:0c:30",)
+
+
+def test_what_cannot_be_read_has_not_recovered() -> None:
+    """A private CA that cannot be read is the only matter, and no good news."""
+    text = "the revocation list has not been renewed"
+    told = [Told(LIST_ENDS, NOW - DAY, NOW - DAY, text)]
+    seen = ObservedAuthority(SPEC, None, trouble=StoreError("the register cannot be read"))
+    verdict = Verdict(Trust.TRUSTED, synchronised=True)
+    (message,) = to_send(matters([], verdict, None, NOW, authority=seen), told, NOW).messages
+    assert "cannot be read" in message.title
+    assert "recovered" not in message.title

@@ -14,6 +14,7 @@ from certwarden.lifecycle.lists import (
     is_proof_due,
     ladder_dates,
     list_calls,
+    list_setup,
     list_steps,
     may_sign,
     proof_at,
@@ -106,6 +107,21 @@ def test_a_probe_near_its_end_asks_for_another() -> None:
     assert signature_reason(an_authority(a_list(), probe_until=NOW + 39 * DAY), NOW)
 
 
+def test_a_probe_from_the_future_asks_for_another() -> None:
+    """It would be refused for its dates, whatever list the target has."""
+    seen = an_authority(a_list())
+    assert seen.probe is not None
+    seen = replace(seen, probe=replace(seen.probe, not_before=NOW + DAY))
+    assert signature_reason(seen, NOW) == "the probe that is to be refused needs another"
+
+
+def test_a_probe_that_ends_with_the_authority_needs_no_other() -> None:
+    """Another would end then, too: near its end a CA does not sign list after list."""
+    root = replace(ROOT, not_after=NOW + 5 * DAY)
+    seen = an_authority(a_list(), probe_until=root.not_after, root=root)
+    assert signature_reason(seen, NOW) is None
+
+
 def test_a_locked_authority_signs_nothing() -> None:
     """Its key is not to be had."""
     seen = an_authority(a_list(signed_at=NOW - 20 * DAY), is_locked=True, unlisted=["0c"])
@@ -159,12 +175,22 @@ def test_an_unvouched_clock_signs_only_what_ages(
 
 def test_a_failed_signature_rests() -> None:
     """A passphrase that is gone is not asked for every second."""
-    failed = Setback(LIST, ROOT.fingerprint, NOW, NOW, NOW + 10 * MINUTE, 1, "no passphrase")
     seen = an_authority(a_list(signed_at=NOW - DAY))
+    failed = Setback(LIST, list_setup(seen), NOW, NOW, NOW + 10 * MINUTE, 1, "no passphrase")
     (step,) = list_steps(seen, NOW, [failed])
     assert step.at == NOW + 10 * MINUTE
     (call,) = list_calls(seen, [], NOW, [failed])
     assert (call.job, call.at) == (Job.CRL, NOW + 10 * MINUTE)
+
+
+def test_a_new_revocation_does_not_rest() -> None:
+    """What failed without it says nothing of a list that has to have it; a probe is no reason."""
+    seen = an_authority(a_list(signed_at=NOW - DAY), a_client(serial="0c"))
+    failed = Setback(LIST, list_setup(seen), NOW, NOW, NOW + 6 * HOUR, 5, "no passphrase")
+    (step,) = list_steps(replace(seen, unlisted=frozenset({"0c"})), NOW, [failed])
+    assert step.at == NOW
+    (step,) = list_steps(replace(seen, unlisted=frozenset({"0f"})), NOW, [failed])
+    assert step.at == NOW + 6 * HOUR
 
 
 def test_the_daemon_is_called_for_the_next_list() -> None:
@@ -214,7 +240,24 @@ def test_a_renewed_root_may_wait_for_the_window() -> None:
     """The old one is still good, so that restarting for it has time."""
     target = a_client_target(a_list(7), RESTART, root_pem=b"the one before")
     reason = trust_reason(target, ClientTrust(ROOT.pem, a_list(7)), NOW)
-    assert reason == ("the certificate of the clients' CA has been renewed", False)
+    assert reason == ("the certificate of the clients' CA is another one", False)
+
+
+def test_another_authority_waits_for_nothing() -> None:
+    """After a theft the old CA's clients must not get in until the night."""
+    target = a_client_target(a_list(7), RESTART, root_pem=b"the stolen one")
+    reason = trust_reason(target, ClientTrust(ROOT.pem, a_list(1)), NOW)
+    assert reason == ("the certificate of the clients' CA is another one", True)
+
+
+def test_a_renewed_root_holds_no_revocation_back() -> None:
+    """What came with it, or after it, waits for no window."""
+    target = a_client_target(a_list(7), RESTART, root_pem=b"the one before")
+    reason = trust_reason(target, ClientTrust(ROOT.pem, a_list(8, serials=["0d"])), NOW)
+    assert reason == ("1 revocation not in the installed list", True)
+    ageing = a_client_target(a_list(7, NOW - 16 * DAY), RESTART, root_pem=b"the one before")
+    reason = trust_reason(ageing, ClientTrust(ROOT.pem, a_list(8)), NOW)
+    assert reason == ("the installed list is past half its life", True)
 
 
 @pytest.mark.parametrize("signed_at", [NOW - CRL_LIFETIME, NOW + 2 * HOUR])

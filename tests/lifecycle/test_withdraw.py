@@ -1,22 +1,26 @@
 """A revocation is one act: book, sign, publish, put in place, verify."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
-from certwarden.errors import LockedError, StoreError, TargetError, UsageError
+from certwarden.errors import Error, LockedError, StoreError, TargetError, UsageError
 from certwarden.lifecycle.issue import ClientRequest, renew_client
 from certwarden.lifecycle.prove import Probes, good_probe, prove
-from certwarden.lifecycle.withdraw import unlock
+from certwarden.lifecycle.withdraw import prove_again, unlock
 from certwarden.model import (
     Admission,
+    Answer,
     ClientPurpose,
     ProofOutcome,
     RevocationReason,
     UnitReload,
     UnitVerb,
 )
+from tests.fakes_authority import a_register
 from tests.lifecycle.client_house import ClientHouse, as_pair
 from tests.lifecycle.facts import DAY, HOUR
 
@@ -66,6 +70,17 @@ def test_whom_nobody_knows_is_not_revoked() -> None:
     with pytest.raises(UsageError, match="there is no client alicia"):
         house.withdraw("alicia")
     assert house.crl.number == number
+
+
+def test_a_serial_that_the_register_has_lost_is_revoked_all_the_same() -> None:
+    """What was issued after the backup that was restored lets its client in until then."""
+    house = ClientHouse()
+    alice = house.client()
+    house.world.register = a_register()
+    assert house.admission(alice) is Admission.LET_IN
+    assert house.withdraw(alice.certificate.serial).is_good
+    assert house.admission(alice) is Admission.REFUSED
+    assert "does not know the serial" in " ".join(house.warnings)
 
 
 def test_revoking_twice_verifies_again() -> None:
@@ -302,3 +317,131 @@ def test_the_good_probe_is_in_no_list() -> None:
     assert good.certificate.not_after - house.now <= timedelta(minutes=10)
     assert good.certificate.serial not in house.crl.serials
     assert as_pair(house.client("bob")).certificate.issuer == good.certificate.issuer
+
+
+# ── what was cut short, and who is proven by what ─────────────────────────────────────────────────
+
+
+def test_a_pass_does_not_take_an_old_probe_for_proof() -> None:
+    """Of a revocation that a pass goes on with, only a probe of the same list can tell."""
+    house = ClientHouse()
+    alice = house.client()
+    house.world.key = None
+    assert not house.withdraw().is_good
+    house.world.key = house.key
+    house.target.program.is_deaf = True
+    assert not house.after(HOUR).run().is_good
+    assert alice.certificate.serial in house.crl.serials
+    assert house.admission(alice) is Admission.LET_IN
+    assert house.authority.proofs["node-red"].outcome is ProofOutcome.REFUTED
+
+
+def test_without_a_published_list_an_old_probe_is_no_proof() -> None:
+    """After a restore nobody knows which lists had it, and the next one may have more in it."""
+    house = ClientHouse()
+    old = house.world.authority.probe()
+    house.world.authority.published.clear()
+    house.after(HOUR).run()
+    probe = house.world.authority.probe()
+    assert probe != old
+    assert probe is not None
+    assert probe.certificate.serial in house.crl.serials
+
+
+def test_signing_that_fails_makes_no_probe_after_probe() -> None:
+    """One that is in no list yet is as good as another."""
+    house = ClientHouse()
+    house.client()
+    house.world.key = None
+    house.withdraw()
+    house.world.key = house.key
+    full = failing(StoreError("no space is left"))
+    house.world.authority.publish = full  # type: ignore[method-assign]
+    for _ in range(4):
+        house.after(DAY).run()
+    assert len(house.world.authority.probes) == 2
+
+
+def test_a_probe_that_would_be_refused_for_its_dates_proves_nothing() -> None:
+    """After a clock that was wrong there may be one from the future."""
+    house = ClientHouse()
+    probe = house.world.authority.probe()
+    assert probe is not None
+    late = replace(probe, certificate=replace(probe.certificate, not_before=house.now + DAY))
+    good = good_probe(house.world, house.root, house.now)
+    (proof,) = prove(house.world, house.spec.targets, Probes(good, late))
+    assert proof.outcome is ProofOutcome.UNKNOWN
+
+
+def test_one_unreadable_target_spoils_no_other_proof() -> None:
+    """What goes wrong at one target is said of that one."""
+    house = ClientHouse("dashboard", "node-red")
+    house.client()
+    unreadable = TargetError("it cannot be read")
+    house.world.targets["dashboard"].shelf.installed = failing(unreadable)  # type: ignore[method-assign]
+    withdrawal = house.withdraw()
+    assert {proof.target: proof.outcome for proof in withdrawal.proofs} == {
+        "dashboard": ProofOutcome.UNKNOWN,
+        "node-red": ProofOutcome.PROVEN,
+    }
+    assert not withdrawal.is_good
+
+
+def test_a_locked_authority_does_not_wait_in_vain() -> None:
+    """Without a good probe nothing more is to be learned: no pass waits for it."""
+    house = ClientHouse(is_locked=True)
+    house.after(11 * DAY)
+    before = house.world.clock.monotonic()
+    house.run()
+    assert house.world.clock.monotonic() - before < 1
+
+
+def test_sessions_stay_in_question_until_one_was_refused() -> None:
+    """Neither a program that is away nor `deploy` settles whether old sessions get in."""
+    house = ClientHouse()
+    house.client()
+    house.target.clients.keeps_sessions = True
+    assert house.withdraw().proofs[0].is_resumable
+    assert prove_again(house.world, house.specs) is not None
+    assert house.authority.proofs["node-red"].is_resumable
+    house.target.clients.overrides = [Answer(Admission.UNKNOWN, "silence")] * 99
+    house.after(DAY).run()
+    house.target.clients.overrides = []
+    assert house.authority.proofs["node-red"].outcome is ProofOutcome.UNKNOWN
+    assert house.authority.proofs["node-red"].is_resumable
+
+
+def test_a_client_is_revoked_with_all_that_it_may_hold() -> None:
+    """A clock that is days ahead takes a good certificate for an expired one."""
+    house = ClientHouse()
+    old = house.client()
+    house.after(820 * DAY).run()
+    renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    house.after(6 * DAY)  # not really
+    house.withdraw()
+    entry = house.world.register.find(old.certificate.serial)
+    assert entry is not None
+    assert entry.revoked_at is not None
+
+
+def test_a_target_that_asks_nobody_any_more_is_forgotten() -> None:
+    """What was found out about it would be told for ever."""
+    house = ClientHouse("dashboard", "node-red")
+    house.client()
+    house.world.targets["dashboard"].program.is_deaf = True
+    house.withdraw()
+    assert house.authority.proofs["dashboard"].outcome is ProofOutcome.REFUTED
+    spec = house.specs[0]
+    kept = tuple(target for target in spec.targets if target.name == "node-red")
+    house.specs[0] = replace(spec, targets=kept)
+    house.after(HOUR).run()
+    assert list(house.authority.proofs) == ["node-red"]
+
+
+def failing(error: Error) -> Callable[..., NoReturn]:
+    """What raises the error, whatever it is asked for."""
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail

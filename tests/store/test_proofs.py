@@ -40,3 +40,14 @@ def test_what_is_kept_is_bounded() -> None:
         book.save_proof(Proof(f"target-{number}", 1, NOW, ProofOutcome.PROVEN))
     kept = [proof.target for proof in book.proofs()]
     assert kept == [f"target-{number}" for number in range(2, PROOFS_KEPT + 2)]
+
+
+def test_a_target_is_forgotten() -> None:
+    """Of one that asks nobody any more nothing is known, and the others stay."""
+    book = a_proof_book()
+    book.save_proof(FIRST)
+    other = Proof("nginx", 4, NOW, ProofOutcome.UNKNOWN, "nobody answers")
+    book.save_proof(other)
+    book.forget_proof(FIRST.target)
+    book.forget_proof("unknown")
+    assert book.proofs() == (other,)

@@ -97,7 +97,7 @@ class Chromium:
         child = Child(
             [*self._namespace, self._program, *_OPTIONS, f"--user-data-dir={profile}"],
             log=self.home / "chromium.log",
-            environment={**os.environ, "HOME": str(self.home)},
+            environment={**_without_places(os.environ), "HOME": str(self.home)},
         )
         stack.callback(child.stop)
         child.wait_until(
@@ -171,6 +171,12 @@ class Chromium:
         if "method" in received:
             self._events.append(received)
         return received
+
+
+def _without_places(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what leads to somebody's own desktop."""
+    names = ("XDG_", "DBUS_", "DISPLAY", "WAYLAND_")
+    return {name: value for name, value in environment.items() if not name.startswith(names)}
 
 
 def _namespace(etc: Path) -> list[str | Path]:

@@ -74,6 +74,11 @@ class House:
         """The Node-RED target's directory."""
         return self.state / "live" / "node-red"
 
+    @property
+    def command(self) -> list[str]:
+        """The command line of `certwarden` here, as far as it is the same for all commands."""
+        return [sys.executable, "-I", "-m", "certwarden", "--config", str(self.config)]
+
     def write_config(self) -> None:
         """(Re)writes config.toml from the fields."""
         world = self.world
@@ -114,7 +119,7 @@ domains = {json.dumps(list(self.domains))}
             if not name.startswith(("CLOUDFLARE_", "CERTWARDEN_", "STATE_DIRECTORY", "CREDENTIALS"))
         }
         return subprocess.Popen(
-            [sys.executable, "-I", "-m", "certwarden", "--config", str(self.config), *arguments],
+            [*self.command, *arguments],
             env={**environment, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

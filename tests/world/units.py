@@ -39,7 +39,9 @@ class Units:
 
         class Answer(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                self.wfile.write(json.dumps(units.answer(json.loads(self.rfile.readline()))).encode())
+                self.wfile.write(
+                    json.dumps(units.answer(json.loads(self.rfile.readline()))).encode()
+                )
 
         self._server = socketserver.ThreadingUnixStreamServer(address, Answer)
         self._server.daemon_threads = True

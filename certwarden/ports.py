@@ -428,6 +428,9 @@ class Register(Protocol):
     def supersede(self, serials: Sequence[str], at: datetime) -> None:
         """They are to be revoked at that instant, or earlier if that was said before."""
 
+    def superseded(self, now: datetime) -> tuple[str, ...]:
+        """The serials of those whose time with their successors is over, and not revoked yet."""
+
     def unlisted(self, crl: Crl | None) -> frozenset[str]:
         """Serials that are revoked, may still be used, and are not in the list."""
 
@@ -762,5 +765,8 @@ class Neighbours(Protocol):
     def reloader(self, target: str) -> Reloader: ...
     def probe(self, target: str) -> Probe | None: ...
     def client_probe(self, target: str) -> ClientProbe | None: ...
+    def call_daemon(self) -> None:
+        """Has it make a pass in a while, for what this command may leave undone; StoreError."""
+
     def safe(self) -> Safe | None:
         """None where no backups are kept by themselves."""

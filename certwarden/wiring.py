@@ -38,6 +38,7 @@ from certwarden.store.authority import AuthorityStore
 from certwarden.store.certificates import CertificateStore
 from certwarden.store.ledger import Ledger
 from certwarden.store.locks import FileLocks
+from certwarden.store.state import call_daemon
 
 if TYPE_CHECKING:
     from certwarden.issuer.issuer import AcmeIssuer
@@ -204,6 +205,10 @@ class Warden:
             passphrase_file=config.authority.passphrase_file if config.authority else None,
             target_directories=[target.directory for target in self._targets.values()],
         )
+
+    def call_daemon(self) -> None:
+        """Has the daemon make a pass in a while, for what this command may leave undone."""
+        call_daemon(self._config.state_directory)
 
     def safe(self) -> Safe | None:
         """Where backups are kept by themselves, if that is configured."""

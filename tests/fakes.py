@@ -116,6 +116,7 @@ class FakeWorld:
         self.setups: dict[str | None, str] = {}
         self.metric = FakeMetrics()
         self.locks = FakeLocks()
+        self.calls = 0  # for the daemon
         self.authority, self.register = FakeAuthority(), a_register()
         self.proofs = a_proof_book()
         self.authority_spec: AuthoritySpec | None = None
@@ -161,6 +162,9 @@ class FakeWorld:
             current = target.shelf.current
             if current is not None and current.trust is not None:
                 yield current.trust.crl.pem
+
+    def call_daemon(self) -> None:
+        self.calls += 1
 
     def safe(self) -> Safe | None:
         return None

@@ -64,7 +64,7 @@ def renew(arguments: Namespace) -> int:
         with open_authority(arguments, config) as (warden, root):
             _named(warden, arguments.name)
             open_key(warden)
-            issued, before = renew_client(warden, request, is_replacing=arguments.replace)
+            issued, before = renew_client(warden, request)
             _hand_over(handover, outputs, issued, root.name)
             if not arguments.replace:
                 if before:

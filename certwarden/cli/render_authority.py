@@ -109,10 +109,10 @@ def show_renewed(root: Root) -> None:
 def _list_lines(seen: ObservedAuthority, now: datetime) -> Iterator[str]:
     crl = seen.crl
     if crl is None:
-        yield "  list     NONE: no client is let in"
+        yield "  list     NONE: there is nothing to be put in place"
     elif not crl.is_current_at(now):
         word = "EXPIRED" if crl.next_update <= now else "FROM THE FUTURE"
-        yield f"  list     number {crl.number} is {word}: no client is let in"
+        yield f"  list     number {crl.number} is {word}: it cannot be put in place"
     else:
         left = left_text(crl.next_update - now)
         yield f"  list     number {crl.number}, until {date_text(crl.next_update)}, {left}"

@@ -17,6 +17,7 @@ from signal import SIGHUP
 from certwarden import files
 from certwarden.daemon import answers
 from certwarden.daemon.answers import RECONCILE, Answer, Appointment, Settings
+from certwarden.daemon.calls import Calls
 from certwarden.daemon.child import Ended, Limits
 from certwarden.daemon.children import Children, Role, in_memory
 from certwarden.daemon.clocks import Clocks, Jumps, Synchronisation, SystemClocks
@@ -42,6 +43,7 @@ class Pace:
     """How often it looks up, and how long it is patient; all in seconds."""
 
     tick: float = 5
+    called: float = 60  # from a command's call to the pass: most leave nothing to be done
     soonest: float = 10  # from one pass to the next that it asked for
     back_off: float = 10  # after the first of several failures
     until_late: float = 30 * 60  # a pass
@@ -95,6 +97,8 @@ class Daemon:
         self._is_pass_due = False
         self._failures = 0  # passes in a row
         self._is_starting = True  # until a pass has answered
+        self._calls: Calls | None = None
+        self._called_at: float | None = None  # when the pass is due that a command has asked for
         self._outlook = ""
         self._is_healthy = True
         self._next_tick = self._next_question = self._clocks.monotonic()
@@ -154,6 +158,7 @@ class Daemon:
             where = "forward" if jump > 0 else "back"
             self._tell(Level.WARNING, f"the clock was set {where} by {abs(jump):.0f} s")
             self._is_pass_due = True
+        self._look_at_calls(now)
         if self._synchronisation.is_awaited:
             self._look_at_synchronisation(now)
         if self._jobs.is_empty() and Role.PASS not in self._children:
@@ -162,6 +167,13 @@ class Daemon:
         if self._is_healthy and self._systemd.watchdog and self._next_tick >= self._next_feeding:
             self._next_feeding = now + self._systemd.watchdog
             self._systemd.notify("WATCHDOG=1")
+
+    def _look_at_calls(self, now: float) -> None:
+        if self._calls is not None and self._calls.is_called():
+            self._called_at = now + self._pace.called
+        if self._called_at is not None and now >= self._called_at:
+            self._called_at = None
+            self._is_pass_due = True
 
     def _judge_health(self, now: float) -> None:
         is_firing = self._jobs.is_healthy(self._clocks.now(), now)
@@ -233,6 +245,7 @@ class Daemon:
     def _begin(self, settings: Settings, text: int) -> None:
         self._settle(settings.state_directory)
         self._take_lock(settings.state_directory)
+        self._calls = Calls(settings.state_directory)
         self._jobs.start()
         self._accept(settings, text)
         self._tell(Level.INFO, f"at work for {settings.state_directory}")

@@ -4,7 +4,7 @@ Only certificates whose targets share a program wait for each other, before it i
 Everything is looked at again under its lock, for somebody else may have done it meanwhile.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
@@ -230,25 +230,36 @@ class Actor:
                 self.world.reporter.event(Level.WARNING, target.spec.name, target.seen.what)
 
     def deploy_if_needed(
-        self, stored: Stored, target: TargetSpec, reloader: Reloader
+        self, stored: Stored, target: TargetSpec, reloader: Reloader, *, is_needed: bool = False
     ) -> Deployed | None:
-        """Looks again, now that nobody else is at it; None where it is not needed."""
+        """Looks again, now that nobody else is at it; None where it is not needed.
+
+        `is_needed`: whoever calls has seen for himself that it is.
+        """
         world = self.world
         now = world.clock.now()
         stored = world.certificates.load(stored.name) or stored
         trust = trust_for(world, [target], now)
-        if deploy_reason(stored, observe_target(world, target), now, trust) is None:
+        seen = observe_target(world, target)
+        if not is_needed and deploy_reason(stored, seen, now, trust) is None:
             return None
         return deploy(world, target, stored.pair, now, reloader, trust=trust)
 
 
-def put_lists_in_place(world: Neighbours, specs: Sequence[CertificateSpec]) -> tuple[Deployed, ...]:
+def put_lists_in_place(
+    world: Neighbours,
+    specs: Sequence[CertificateSpec],
+    *,
+    told_again: Collection[str] | None = None,
+) -> tuple[Deployed, ...]:
     """Puts the published list in place where clients are asked for certificates; no Error raised.
 
     What a target lacks beside that is put there by the way; one without a certificate waits for it.
+    With `told_again` it is about these targets alone, whose programs are told whatever is in place.
     """
     now = world.clock.now()
     actor = Actor(world, Orders(), now)
+    is_needed = told_again is not None
     jobs = []
     for spec in specs:
         try:
@@ -257,9 +268,11 @@ def put_lists_in_place(world: Neighbours, specs: Sequence[CertificateSpec]) -> t
             told(world, spec.name, exception)
             continue
         jobs += [
-            Job(target, partial(actor.deploy_if_needed, stored, target))
+            Job(target, partial(actor.deploy_if_needed, stored, target, is_needed=is_needed))
             for target in spec.targets
-            if target.client_auth and stored is not None
+            if target.client_auth
+            and stored is not None
+            and (told_again is None or target.name in told_again)
         ]
     return tuple(roll_out(world, jobs).values())
 
@@ -276,6 +289,7 @@ def deploy_again(
     results = []
     jobs: list[Job] = []
     refusal = cache(partial(ClockJudge(world).refusal, world.clock.now()))
+    _tell_of_no_list(world, [target for spec in specs for target in spec.targets])
     for spec in specs:
         try:
             stored = world.certificates.load(spec.name)
@@ -294,6 +308,14 @@ def deploy_again(
         replace(result, deployed=_deployed(spec, done))
         for spec, result in zip(specs, results, strict=True)
     )
+
+
+def _tell_of_no_list(world: Neighbours, targets: Sequence[TargetSpec]) -> None:
+    """That what is installed stays, where there is no sound list to be put in place."""
+    names = [target.name for target in targets if target.client_auth]
+    if names and trust_for(world, targets, world.clock.now()) is None:
+        text = f"there is no revocation list that is good now, so {', '.join(names)} keep theirs"
+        world.reporter.event(Level.WARNING, "client CA", text, "see `certwarden ca show`")
 
 
 def _deploy_stored_or_placeholder(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from certwarden.errors import ClockError, Error, MaterialError, StoreError, UsageError, as_error
-from certwarden.lifecycle.books import Books
+from certwarden.lifecycle.books import Books, record
 from certwarden.lifecycle.judge import ClockJudge
 from certwarden.lifecycle.lists import (
     PROBE_LIFETIME,
@@ -20,7 +20,6 @@ from certwarden.lifecycle.lists import (
     may_sign,
     rung_to_publish,
     signature_reason,
-    superseded,
 )
 from certwarden.lifecycle.setbacks import LIST, after_failure, held_until, setback_of
 from certwarden.model import (
@@ -144,7 +143,10 @@ def create_authority(world: Neighbours, *, passphrase: Secret, is_locked: bool) 
         root_pem = build_root(spec.name, key, now)
         world.authority.create(root_pem, encrypt_key(key, passphrase), is_locked=is_locked)
         _retire_clients(world, now)
-        _record(world, now, "authority-created", f"the private CA {spec.name} was founded")
+        record(
+            world,
+            Event(now, "authority-created", None, None, f"the private CA {spec.name} was founded"),
+        )
         root = required_root(world)
         rotate_probe(world, root, key, now)
         sign_lists(world, root, key, now)
@@ -163,7 +165,7 @@ def renew_root(world: Neighbours) -> Root:
         world.authority.replace_root(extend_root(root.pem, key, now))
         renewed = required_root(world)
         text = f"the certificate of the private CA is good until {renewed.not_after:%Y-%m-%d}"
-        _record(world, now, "root-renewed", text)
+        record(world, Event(now, "root-renewed", None, None, text))
         return renewed
 
 
@@ -249,7 +251,7 @@ def sign_lists(world: Neighbours, root: Root, key: PrivateKey, now: datetime) ->
     """
     spec = required_spec(world)
     _learn_from_lists(world, root)
-    if serials := superseded(world.register.clients(), now):
+    if serials := world.register.superseded(now):
         world.register.revoke(serials, RevocationReason.SUPERSEDED, now)
 
     def sign(number: int, at: datetime, entries: Sequence[Revoked]) -> Crl:
@@ -309,7 +311,7 @@ def freshen_probe(world: Neighbours, root: Root, key: PrivateKey, now: datetime)
 
 
 def _has_new_entries(world: Neighbours, crl: Crl, now: datetime) -> bool:
-    return bool(world.register.unlisted(crl) or superseded(world.register.clients(), now))
+    return bool(world.register.unlisted(crl) or world.register.superseded(now))
 
 
 def _publish_rung(world: Neighbours, root: Root, now: datetime) -> None:
@@ -326,7 +328,7 @@ def _publish(world: Neighbours, crl: Crl, now: datetime) -> None:
     plural = "y" if entries == 1 else "ies"
     text = f"revocation list {crl.number} ({entries} entr{plural}) until {crl.next_update:%Y-%m-%d}"
     world.reporter.event(Level.INFO, SUBJECT, f"{text} is published")
-    _record(world, now, "list-published", text)
+    record(world, Event(now, "list-published", None, None, text))
 
 
 def _learn_from_lists(world: Neighbours, root: Root) -> None:
@@ -362,14 +364,6 @@ def _genuine_lists(world: Neighbours, root: Root) -> Iterator[Crl]:
     for pem in installed:
         with suppress(MaterialError):  # anybody's may stand there
             yield read_crl(pem, root.pem)
-
-
-def _record(world: Neighbours, now: datetime, kind: str, text: str) -> None:
-    """Writes it down; that this cannot be done changes nothing about what happened."""
-    try:
-        world.history.record(Event(now, kind, None, None, text))
-    except Error as failure:
-        world.reporter.event(Level.ERROR, SUBJECT, failure.what, failure.hint)
 
 
 def _told_trouble(world: Neighbours, seen: ObservedAuthority | None) -> Error | None:

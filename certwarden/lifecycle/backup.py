@@ -13,9 +13,9 @@ from functools import partial
 from certwarden.errors import Error, MaterialError, UsageError, as_error
 from certwarden.lifecycle.authority import (
     NUMBER_JUMP,
+    freshen_probe,
     required_root,
     required_spec,
-    rotate_probe,
     sign_lists,
     trusted_now,
 )
@@ -232,8 +232,7 @@ def sign_anew(world: Neighbours) -> tuple[Crl, ...]:
     root = required_root(world)
     with world.locks.authority():
         key = world.signing_key()
-        if world.authority.probe() is None:
-            rotate_probe(world, root, key, now)
+        freshen_probe(world, root, key, now)
         return sign_lists(world, root, key, now)
 
 

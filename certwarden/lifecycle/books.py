@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from certwarden.errors import Busy, Error, StoreError
-from certwarden.ports import Level, Reporter
+from certwarden.model import Event
+from certwarden.ports import Level, Neighbours, Reporter
 
 SUBJECT = "records"
 
@@ -53,3 +54,12 @@ class Books:
         if error.what not in self._told:
             self._told.add(error.what)
             self._reporter.event(Level.ERROR, SUBJECT, error.what, error.hint)
+
+
+def record(world: Neighbours, event: Event) -> None:
+    """A line of the history; that it cannot be written changes nothing about what happened."""
+    try:
+        world.history.record(event)
+    except Error as failure:
+        subject = event.target or event.certificate or SUBJECT
+        world.reporter.event(Level.ERROR, subject, failure.what, failure.hint)

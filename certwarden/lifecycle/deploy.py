@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certwarden.errors import Error, TargetError, as_error
+from certwarden.lifecycle.books import record
 from certwarden.model import (
     ClientTrust,
     DeployOutcome,
@@ -256,7 +257,7 @@ class _Work:
         event = Event(
             self._world.clock.now(), "rolled-back", self._spec.certificate, self._spec.name, text
         )
-        _record(self._world, event)
+        record(self._world, event)
         return failure.adding(text)
 
     def _unit(self) -> str:
@@ -302,12 +303,4 @@ def _tell(world: Neighbours, spec: TargetSpec, result: Deployed, pair: Pair) -> 
     else:
         level, kind, text = Level.ERROR, "deploy-failed", error.what if error else what
     world.reporter.event(level, spec.name, text, error.hint if error else "")
-    _record(world, Event(world.clock.now(), kind, spec.certificate, spec.name, text))
-
-
-def _record(world: Neighbours, event: Event) -> None:
-    """Writes it down; that this cannot be done changes nothing about what happened."""
-    try:
-        world.history.record(event)
-    except Error as failure:
-        world.reporter.event(Level.ERROR, event.target or "", failure.what, failure.hint)
+    record(world, Event(world.clock.now(), kind, spec.certificate, spec.name, text))

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from certwarden.errors import UsageError
+from certwarden.errors import MaterialError, UsageError
 from certwarden.lifecycle.authority import required_root, required_spec, trusted_now
+from certwarden.lifecycle.books import record
 from certwarden.lifecycle.lists import SUPERSEDED_AFTER
 from certwarden.model import ClientCertificate, Event, KeyType, Root, Secret
 from certwarden.pki.authority import build_client, check_identity, client_dates, new_serial
@@ -44,8 +45,8 @@ class IssuedClient:
 def issue(world: Neighbours, requests: Sequence[ClientRequest]) -> tuple[IssuedClient, ...]:
     """Issues all, or none; raises UsageError for a name that has a valid certificate already.
 
-    Also raises UsageError and MaterialError for a name, an address or a request that will not do,
-    LockedError, ClockError and StoreError.
+    Also raises UsageError for a name, an address or a request that will not do, LockedError,
+    ClockError and StoreError.
     """
     keys = _public_keys(requests)
     now = trusted_now(world)
@@ -55,29 +56,29 @@ def issue(world: Neighbours, requests: Sequence[ClientRequest]) -> tuple[IssuedC
         return _sign(world, root, requests, keys, now)
 
 
-def renew_client(
-    world: Neighbours, request: ClientRequest, *, is_replacing: bool
-) -> tuple[IssuedClient, tuple[str, ...]]:
+def renew_client(world: Neighbours, request: ClientRequest) -> tuple[IssuedClient, tuple[str, ...]]:
     """Another certificate for the same client, and the serials of those that it takes the place of.
 
-    They stay good for two weeks; when `is_replacing`, whoever calls revokes them now. The address
-    is that of the last one, unless the request has another. Raises as `issue` does.
+    They stay good for two weeks, also where whoever calls means to revoke them once the new one is
+    handed over: should it not come to that, they end all the same. The address is that of the last
+    one, unless the request has another. Raises as `issue` does, and UsageError for a client whose
+    certificates are all revoked.
     """
     now = trusted_now(world)
     root = required_root(world)
     with world.locks.authority():
         known = world.register.named(request.name)
-        if not known:
+        if not any(each.revoked_at is None for each in known):
+            what = "has no certificate that is not revoked" if known else "is not known"
             raise UsageError(
-                f"there is no client {request.name}",
+                f"the client {request.name} {what}",
                 f"issue its first certificate: certwarden client issue {request.name}",
             )
         request = replace(request, email=request.email or known[0].email)
         keys = _public_keys([request])
         (issued,) = _sign(world, root, [request], keys, now)
         before = tuple(each.serial for each in known if each.is_valid_at(now))
-        if not is_replacing:
-            world.register.supersede(before, now + SUPERSEDED_AFTER)
+        world.register.supersede(before, now + SUPERSEDED_AFTER)
         return issued, before
 
 
@@ -87,10 +88,18 @@ def _public_keys(requests: Sequence[ClientRequest]) -> list[tuple[Secret | None,
     for request in requests:
         check_identity(request.name, request.email)
         if request.csr is not None:
-            keys.append((None, read_csr(request.csr)))
+            keys.append((None, _read_csr(request.csr)))
         else:
             keys.append(generate_key_pair(request.key_type))
     return keys
+
+
+def _read_csr(csr: bytes) -> bytes:
+    """The public key of a request that a person has named; UsageError where it will not do."""
+    try:
+        return read_csr(csr)
+    except MaterialError as error:
+        raise UsageError(error.what, error.hint) from None
 
 
 def _refuse_known(world: Neighbours, requests: Sequence[ClientRequest], now: datetime) -> None:
@@ -138,5 +147,5 @@ def _sign(
         text = f"a certificate (serial {only.serial}) was issued to the client {only.name}"
     else:
         text = f"{len(issued)} client certificates were issued"
-    world.history.record(Event(now, "client-issued", None, None, text))
+    record(world, Event(now, "client-issued", None, None, text))
     return tuple(issued)

@@ -241,6 +241,8 @@ def is_proof_due(target: ObservedTarget, proof: Proof | None, now: datetime) -> 
         return False
     if proof is None or proof.crl_number < installed.crl.number:
         return True
+    if proof.outcome is ProofOutcome.UNKNOWN:
+        return True  # whoever was away may be back; a pass that comes anyway has a look
     return proof_at(proof, now) <= now
 
 

@@ -19,6 +19,7 @@ from certwarden.model import (
     Pair,
     Proof,
     ProofOutcome,
+    Protocol,
     Root,
     TargetSpec,
     UnitReload,
@@ -182,6 +183,8 @@ def _look_at_good(
     match good.admission:
         case Admission.LET_IN:
             what = f"{refused.what}; a good client gets in"
+            if target.kind.protocol is Protocol.MQTT:
+                what += "; connections that were open stay until the program is restarted"
             return _with(unproven, ProofOutcome.PROVEN, what, "")
         case Admission.REFUSED:
             return _refuted(unproven, f"a good client is refused, too: {good.what}", target)

@@ -110,11 +110,13 @@ def authority_needs_attention(seen: ObservedAuthority | None, now: datetime) -> 
         return False
     if seen.trouble is not None or seen.root is None or seen.crl is None:
         return True
-    is_refuted = any(each.outcome is ProofOutcome.REFUTED for each in seen.proofs.values())
+    is_unproven = any(
+        each.outcome is not ProofOutcome.PROVEN and each.failures for each in seen.proofs.values()
+    )
     is_waiting = seen.is_locked and bool(seen.unlisted)
     is_ending = seen.root.not_after - ROOT_NOTICE <= now
     is_list_bad = half_life(seen.crl) <= now or now < seen.crl.this_update
-    return is_refuted or is_waiting or is_ending or is_list_bad
+    return is_unproven or is_waiting or is_ending or is_list_bad
 
 
 def _has_failed(target: ObservedTarget, wanted: str | None) -> bool:

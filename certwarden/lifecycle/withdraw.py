@@ -21,7 +21,7 @@ from certwarden.lifecycle.authority import (
     sign_lists,
     trusted_now,
 )
-from certwarden.lifecycle.books import Books
+from certwarden.lifecycle.books import Books, record
 from certwarden.lifecycle.deploy import Deployed
 from certwarden.lifecycle.judge import ClockJudge
 from certwarden.lifecycle.lists import PROBE_LIFETIME, is_proof_due
@@ -29,6 +29,7 @@ from certwarden.lifecycle.prove import Probes, client_targets, good_probe, prove
 from certwarden.model import (
     CertificateSpec,
     ClientCertificate,
+    CommandReload,
     Crl,
     DeployOutcome,
     Event,
@@ -40,6 +41,7 @@ from certwarden.model import (
     Revoked,
     Root,
     TargetSpec,
+    UnitReload,
     Unreachable,
 )
 from certwarden.pki.keys import PrivateKey
@@ -82,12 +84,15 @@ def withdraw(
     such client, StoreError and Busy where it could not even be written down.
     """
     root = required_root(world)
+    world.call_daemon()  # should we be killed, or something be left open
     with world.locks.authority():
         now = world.clock.now()  # whatever it shows: that it is revoked must not wait
         chosen = _chosen(world, name_or_serial) or _stranger(world, name_or_serial, reason, now)
         world.register.revoke([each.serial for each in chosen], reason, now)
     names = ", ".join(sorted({each.name or each.serial for each in chosen}))
-    _record(world, "client-revoked", f"{names}: revoked ({reason.value})")
+    text = f"{names}: revoked ({reason.value})"
+    if any(each.revoked_at is None for each in chosen):
+        record(world, Event(now, "client-revoked", None, None, text))
     revoked = tuple(world.register.find(each.serial) or each for each in chosen)
     return replace(take_effect(world, specs, root), certificates=revoked)
 
@@ -103,6 +108,7 @@ def unlock(world: Neighbours, specs: Sequence[CertificateSpec]) -> Withdrawal:
             "the private CA is not locked: its lists are signed daily by themselves",
             "there is nothing to do",
         )
+    world.call_daemon()
     return take_effect(world, specs, root)
 
 
@@ -150,12 +156,39 @@ def prove_what_is_due(
         target.spec
         for seen in observed
         for target in seen.targets
-        if is_proof_due(target, known.get(target.spec.name), now)
-        and (not isinstance(target.seen, Unreachable) or target.spec.name in fresh)
+        if target.spec.client_auth
+        and (
+            target.spec.name in fresh
+            or (
+                is_proof_due(target, known.get(target.spec.name), now)
+                and not isinstance(target.seen, Unreachable)
+            )
+        )
     ]
     if not due or not judge.assess(now, needs_date=True).is_trusted:
         return None
-    return _see(world, [seen.spec for seen in observed], due, known)
+    specs = [seen.spec for seen in observed]
+    proofs, error = _see(world, specs, due, known)
+    if astray := [target for target in due if _has_gone_astray(target, proofs)]:
+        put_lists_in_place(world, specs, told_again=[target.name for target in astray])
+        again, error = _see(world, specs, astray, known)
+        names = {proof.target for proof in again}
+        proofs = (*again, *(proof for proof in proofs if proof.target not in names))
+    return error or _worst(proofs)
+
+
+def _has_gone_astray(target: TargetSpec, proofs: Sequence[Proof]) -> bool:
+    """Whether its program, which reads its files when it is told to, has just been refuted.
+
+    Once in a row: to restart it day by day would not help what the first time did not.
+    """
+    return isinstance(target.reload, UnitReload | CommandReload) and any(
+        proof.target == target.name
+        and proof.outcome is ProofOutcome.REFUTED
+        and not proof.is_resumable
+        and proof.failures == 1
+        for proof in proofs
+    )
 
 
 def forget_unguarded(world: Neighbours, books: Books, specs: Sequence[CertificateSpec]) -> None:
@@ -179,7 +212,8 @@ def prove_again(world: Neighbours, specs: Sequence[CertificateSpec]) -> Error | 
     if not targets or ClockJudge(world).refusal(world.clock.now()) is not None:
         return None
     known = {proof.target: proof for proof in books.read(world.proofs.proofs, ())}
-    return _see(world, specs, targets, known)
+    proofs, error = _see(world, specs, targets, known)
+    return error or _worst(proofs)
 
 
 def _see(
@@ -187,26 +221,29 @@ def _see(
     specs: Sequence[CertificateSpec],
     targets: Sequence[TargetSpec],
     known: Mapping[str, Proof],
-) -> Error | None:
+) -> tuple[tuple[Proof, ...], Error | None]:
+    """What was found out, and what went wrong with finding out; which was told."""
     try:
         root, revoked = world.authority.root(), world.authority.probe()
         if root is None or revoked is None:
-            return None
+            return (), None
         is_locked = world.authority.is_locked()
-        error: Error | None = None
         if any(_is_resumable(known, target) for target in targets) and not is_locked:
             # Whether old sessions are refused by now only a probe can tell that has one.
             withdrawal = take_effect(world, specs, root)
-            proofs, error = withdrawal.proofs, withdrawal.error
-        else:
-            good = good_probe(world, root, world.clock.now())
-            proofs = prove(world, targets, Probes(good, revoked))
+            return withdrawal.proofs, withdrawal.error
+        good = good_probe(world, root, world.clock.now())
+        return prove(world, targets, Probes(good, revoked)), None
     except Exception as exception:  # noqa: BLE001 - the pass goes on
         error = as_error(exception)
         world.reporter.event(Level.ERROR, SUBJECT, error.what, error.hint)
-        return error
+        return (), error
+
+
+def _worst(proofs: Sequence[Proof]) -> Error | None:
+    """That a target was refuted, if one was."""
     refuted = [each for each in proofs if each.outcome is ProofOutcome.REFUTED]
-    return error or (Error(refuted[0].what, refuted[0].hint) if refuted else None)
+    return Error(refuted[0].what, refuted[0].hint) if refuted else None
 
 
 def _is_resumable(known: Mapping[str, Proof], target: TargetSpec) -> bool:
@@ -260,10 +297,3 @@ def _let_in(
     with world.locks.authority():
         probe = make_probe(world, root, key, now, PROBE_LIFETIME)
     return probe, visit_before(world, targets, probe)
-
-
-def _record(world: Neighbours, kind: str, text: str) -> None:
-    try:
-        world.history.record(Event(world.clock.now(), kind, None, None, text))
-    except Error as failure:
-        world.reporter.event(Level.ERROR, SUBJECT, failure.what, failure.hint)

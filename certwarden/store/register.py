@@ -123,6 +123,16 @@ class Register:
             )
         _refuse(unknown)
 
+    def superseded(self, now: datetime) -> tuple[str, ...]:
+        """The serials of those whose time with their successors is over, and not revoked yet."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT serial FROM client_certificates"
+                " WHERE supersede_at <= ? AND revoked_at IS NULL ORDER BY id",
+                (instant_text(now),),
+            )
+            return tuple(row["serial"] for row in rows)
+
     def take_over(self, entries: Sequence[Revoked], last_number: int) -> tuple[str, ...]:
         """Revocations and number of a list that was found; the serials that were not known.
 

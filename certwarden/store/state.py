@@ -13,6 +13,7 @@ from certwarden.errors import StoreError
 
 STATE_MODE = 0o711  # the programs that read `live` must pass through
 PRIVATE_MODE = 0o700
+CALL = "call"  # in the locks' directory: touched to have the daemon make a pass soon
 ENTRIES = {"accounts", "authority", "certificates", "certwarden.db", "live", "locks"}
 
 _LOST_AND_FOUND = "lost+found"  # in the root of a file system that is otherwise empty
@@ -44,6 +45,15 @@ def private_directory(state_directory: Path, *parts: str) -> Path:
         directory /= part
         files.make_directory(directory, PRIVATE_MODE)
     return directory
+
+
+def call_daemon(state_directory: Path) -> None:
+    """Asks the daemon, if one is at work, to look after what a command may leave undone.
+
+    It waits a little, so that a command that goes well has nothing left by then. Raises StoreError.
+    """
+    with explained("the daemon cannot be called"):
+        (private_directory(state_directory, "locks") / CALL).touch(mode=0o600)
 
 
 def _check_is_ours(directory: Path) -> None:

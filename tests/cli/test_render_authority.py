@@ -92,7 +92,7 @@ def test_a_ca_that_is_not_there_says_what_to_do(capsys: Shown) -> None:
     ("seen", "words"),
     [
         (SEEN, "list     number 12, until 2026-12-22 12:00 UTC, 30 days left"),
-        (replace(SEEN, crl=None), "NONE: no client is let in"),
+        (replace(SEEN, crl=None), "NONE: there is nothing to be put in place"),
         (replace(SEEN, crl=AUTHORITY.crl(12, at=NOW - 31 * DAY)), "number 12 is EXPIRED"),
         (replace(SEEN, crl=AUTHORITY.crl(12, at=NOW + DAY)), "number 12 is FROM THE FUTURE"),
         (replace(SEEN, unlisted=frozenset({"0a"})), "1 revoked, but NOT IN THE LIST yet"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from certwarden.store.state import call_daemon
 from tests.waiting import wait_until
 from tests.world.tools import Missing
 from tests.world.wallshift import WallShift
@@ -163,6 +164,17 @@ def test_a_pass_comes_when_it_was_asked_for(daemon: Watched) -> None:
     daemon.wait_for_passes(3)
     daemon.behave(call("token", timedelta(hours=1)))
     daemon.wait_for("STATUS=next is token")
+
+
+def test_a_command_can_call_for_a_pass(daemon: Watched) -> None:
+    """What a killed or unproven revocation has left open is looked after soon, not in hours."""
+    daemon.pace["called"] = 0.1
+    daemon.behave(call("token", timedelta(hours=1)))
+    daemon.start()
+    daemon.wait_for("STATUS=next is token")
+    passes = len(daemon.passes())
+    call_daemon(daemon.directory / "state")
+    daemon.wait_for_passes(passes + 1)
 
 
 def test_what_comes_due_during_a_pass_has_had_it(daemon: Watched) -> None:

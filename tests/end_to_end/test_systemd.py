@@ -1,12 +1,15 @@
 """The units on a real systemd, booted in a container: certwarden as a service, with Node-RED."""
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.world.container import Container
+from tests.world.debian import PREFIX
 from tests.world.installed import (
     CERTWARDEN,
     CONFIG,
@@ -24,6 +27,33 @@ TELLER = "certwarden-failed@{}.service"
 NODE_RED, OTHER = "nodered.service", "systemd-journald.service"
 REFUSED = 4  # systemctl(1)
 # The daemon's unit as it is, but in a hurry.
+AUTHORITY = """
+[authority]
+name = "Home"
+passphrase_file = "/etc/certwarden/secrets/ca.passphrase"
+"""
+GUARDED = "guarded.service"
+GUARDED_TARGET = f"""
+  [[certificate.target]]
+  name = "guarded"
+  kind = "files"
+  client_auth = true
+  reload = {{ unit = "{GUARDED}", verb = "restart" }}
+  probe = "127.0.0.1:8443"
+"""
+GUARD = f"""
+import http.server, ssl
+live = "{STATE}/live/guarded/current"
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(f"{{live}}/fullchain.pem", f"{{live}}/privkey.pem")
+context.load_verify_locations(f"{{live}}/client-ca.pem")
+context.load_verify_locations(f"{{live}}/client-crl.pem")
+context.verify_mode = ssl.CERT_REQUIRED
+context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 8443), http.server.BaseHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 HURRY = "[Service]\nRestartSec=1s\nTimeoutStopSec=10s\n"
 BOTH = f"[Unit]\nWants={DAEMON} {TIMER}\nAfter={DAEMON} {TIMER}\n"
 
@@ -177,6 +207,45 @@ def test_a_credential_of_systemds_goes_before_the_file(machine: Installed) -> No
     machine.forget_certificate()
     container.systemctl("start", PASS)
     assert is_in_use(machine)
+
+
+def test_the_daemon_tends_the_private_ca(machine: Installed) -> None:
+    """Shut in as it is, it signs lists, puts them in place through polkit, and visits as a client:
+    with a key that touches no disk. A revocation is proven by the command, too.
+    """
+    container = machine.container
+
+    def shown() -> dict[str, Any]:
+        said = container.run(CERTWARDEN, "ca", "show", "--json").out
+        document: dict[str, Any] = json.loads(said)
+        return document
+
+    container.write("/opt/guard.py", GUARD)
+    unit = f"[Service]\nExecStart={PREFIX}/bin/python /opt/guard.py\nRestart=on-failure\n"
+    container.write(f"/etc/systemd/system/{GUARDED}", unit)
+    machine.write_config(AUTHORITY, targets=GUARDED_TARGET)
+    machine.install_what_is_rendered()
+    container.must(CERTWARDEN, "ca", "init")
+    founded = shown()["crl"]["number"]
+    kept = "/etc/certwarden/secrets/ca.passphrase"
+    passphrase = container.must("stat", "--format=%U:%G %a", kept)
+    assert passphrase.strip() == "root:certwarden 640"
+    container.systemctl("start", PASS)  # a certificate, and the list beside it
+    container.systemctl("start", GUARDED)
+    start_daemon(machine)
+    container.wait_for(
+        lambda: [each["outcome"] for each in shown()["targets"]] == ["proven"],
+        seconds=30,
+        journal_of=DAEMON,
+    )
+    assert shown()["crl"]["number"] > founded  # the daemon's start has signed one
+    issue = ("client", "issue", "alice", "--out", "/root/alice.p12", "--password-file", "/root/pw")
+    container.must(CERTWARDEN, *issue)
+    assert container.must("stat", "--format=%U %a", "/root/alice.p12").strip() == "root 600"
+    number = shown()["crl"]["number"]
+    assert "alice" in container.must(CERTWARDEN, "client", "revoke", "alice")
+    assert shown()["crl"]["number"] > number
+    container.systemctl("stop", GUARDED)
 
 
 def test_a_failed_pass_is_told(machine: Installed) -> None:

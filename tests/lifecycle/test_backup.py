@@ -104,7 +104,10 @@ def test_without_a_newer_list_it_is_said_that_revocations_may_be_missing(tmp_pat
 
 
 def test_everything_of_the_ca_comes_back(tmp_path: Path) -> None:
-    """Root, key, probe, book, certificates and accounts are as they were."""
+    """Root, key, book, certificates and accounts are as they were.
+
+    Not so the probe: targets may have lists that refuse the old one already.
+    """
     old = Machine(tmp_path / "old")
     old.found()
     account = an_account()
@@ -118,7 +121,7 @@ def test_everything_of_the_ca_comes_back(tmp_path: Path) -> None:
     assert new.register.clients() == old.register.clients()
     assert new.register.pem(bob.certificate.serial) == bob.pem
     assert new.authority.root() == old.authority.root()
-    assert new.authority.probe() == old.authority.probe()
+    assert new.authority.probe() not in (None, old.authority.probe())
     assert new.belongings.accounts() == (account,)
     assert backup.passphrase == PASSPHRASE
     assert backup.config_text == old.belongings.configuration()

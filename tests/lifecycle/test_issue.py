@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from certwarden.errors import ClockError, LockedError, MaterialError, StoreError, UsageError
+from certwarden.errors import ClockError, LockedError, StoreError, UsageError
 from certwarden.lifecycle.issue import ClientRequest, issue, renew_client
 from certwarden.model import Admission, KeyType
 from certwarden.pki.keys import build_csr, generate_key
@@ -81,7 +81,7 @@ def test_many_are_issued_together_or_not_at_all(house: ClientHouse) -> None:
 )
 def test_a_request_that_is_none_is_refused(house: ClientHouse, csr: bytes) -> None:
     """In a sentence, with nothing written down."""
-    with pytest.raises(MaterialError):
+    with pytest.raises(UsageError):
         issue(house.world, [ClientRequest("alice", csr=csr)])
     assert not house.authority.clients
 
@@ -122,7 +122,7 @@ def test_a_serial_is_written_down_before_it_is_signed(
 def test_a_renewal_keeps_the_identity(house: ClientHouse) -> None:
     """Name and address stay, so that flows see the same person; the key is another."""
     (old,) = issue(house.world, [ClientRequest("alice", email="alice@example.org")])
-    new, before = renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    new, before = renew_client(house.world, ClientRequest("alice"))
     assert new.certificate.email == "alice@example.org"
     assert new.key_pem != old.key_pem
     assert before == (old.certificate.serial,)
@@ -131,17 +131,15 @@ def test_a_renewal_keeps_the_identity(house: ClientHouse) -> None:
     assert entry.supersede_at == house.now + timedelta(days=14)
 
 
-def test_a_replacement_leaves_the_old_one_to_be_revoked_at_once(house: ClientHouse) -> None:
-    """Whoever asked for it revokes what it took the place of, once the new one is handed over."""
-    old = house.client()
-    _, before = renew_client(house.world, ClientRequest("alice"), is_replacing=True)
-    entry = house.world.register.find(old.certificate.serial)
-    assert entry is not None
-    assert entry.supersede_at is None
-    assert before == (old.certificate.serial,)
+def test_who_was_revoked_is_not_renewed(house: ClientHouse) -> None:
+    """A revoked client does not come back by the side door; a new first certificate is meant."""
+    house.client()
+    house.withdraw()
+    with pytest.raises(UsageError, match="has no certificate that is not revoked"):
+        renew_client(house.world, ClientRequest("alice"))
 
 
 def test_who_is_not_known_is_not_renewed(house: ClientHouse) -> None:
     """The hint says how a first one is issued."""
-    with pytest.raises(UsageError, match="there is no client alice"):
-        renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    with pytest.raises(UsageError, match="the client alice is not known"):
+        renew_client(house.world, ClientRequest("alice"))

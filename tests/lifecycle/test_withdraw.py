@@ -25,6 +25,7 @@ from tests.lifecycle.client_house import ClientHouse, as_pair
 from tests.lifecycle.facts import DAY, HOUR
 
 RESTART = UnitReload("nodered.service", UnitVerb.RESTART)
+RELOAD = UnitReload("mosquitto.service", UnitVerb.RELOAD)
 
 
 def test_a_revoked_client_is_out_when_it_is_said() -> None:
@@ -47,7 +48,7 @@ def test_one_certificate_is_revoked_by_its_serial(write: object) -> None:
     """In any case, with or without colons; the client's others stay."""
     house = ClientHouse()
     old = house.client()
-    new, _ = renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    new, _ = renew_client(house.world, ClientRequest("alice"))
     assert callable(write)
     assert house.withdraw(write(old.certificate.serial)).is_good
     assert house.admission(old) is Admission.REFUSED
@@ -58,7 +59,7 @@ def test_a_client_is_revoked_with_all_its_certificates() -> None:
     """Whoever stole the phone has the renewed certificate, too."""
     house = ClientHouse()
     old = house.client()
-    new, _ = renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    new, _ = renew_client(house.world, ClientRequest("alice"))
     assert house.withdraw().is_good
     assert {house.admission(old), house.admission(new)} == {Admission.REFUSED}
 
@@ -297,7 +298,7 @@ def test_a_renewed_certificate_is_revoked_two_weeks_later() -> None:
     """Both are good for a while, so that the phone can be changed over in peace."""
     house = ClientHouse()
     old = house.client()
-    new, before = renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    new, before = renew_client(house.world, ClientRequest("alice"))
     assert before == (old.certificate.serial,)
     house.after(timedelta(days=13)).run()
     assert {house.admission(old), house.admission(new)} == {Admission.LET_IN}
@@ -416,7 +417,7 @@ def test_a_client_is_revoked_with_all_that_it_may_hold() -> None:
     house = ClientHouse()
     old = house.client()
     house.after(820 * DAY).run()
-    renew_client(house.world, ClientRequest("alice"), is_replacing=False)
+    renew_client(house.world, ClientRequest("alice"))
     house.after(6 * DAY)  # not really
     house.withdraw()
     entry = house.world.register.find(old.certificate.serial)
@@ -445,3 +446,43 @@ def failing(error: Error) -> Callable[..., NoReturn]:
         raise error
 
     return fail
+
+
+# ── put right by a pass ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_program_that_goes_by_no_list_is_told_again() -> None:
+    """mosquitto after somebody emptied its list: the files are right, the program is not. It is
+    told once, and not day by day.
+    """
+    house = ClientHouse(reload=RELOAD)
+    alice = house.client()
+    assert house.withdraw().is_good
+    house.target.program.judges_by = None
+    assert house.admission(alice) is Admission.LET_IN
+    reloads = house.target.program.reloads
+    assert house.after(DAY).run().is_good
+    assert house.target.program.reloads == reloads + 1
+    assert house.admission(alice) is Admission.REFUSED
+    house.target.program.judges_by = None
+    house.target.program.is_deaf = True
+    for _ in range(3):
+        assert not house.after(DAY).run().is_good
+    assert house.target.program.reloads == reloads + 2
+
+
+def test_what_was_just_put_in_place_is_looked_at_at_once() -> None:
+    """Also where the list has the number that was proven already."""
+    house = ClientHouse()
+    visits = len(house.target.clients.visits)
+    house.target.shelf.is_broken = True
+    house.run()
+    assert len(house.target.clients.visits) > visits
+
+
+def test_the_daemon_is_called_for_what_may_be_left_open() -> None:
+    """A killed or unproven revocation is not left lying for hours."""
+    house = ClientHouse()
+    house.client()
+    house.withdraw()
+    assert house.world.calls == 1

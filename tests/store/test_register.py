@@ -279,6 +279,15 @@ def test_without_a_date_nothing_is_signed(register: Register) -> None:
     assert register.last_number() == 2
 
 
+def test_the_superseded_are_known_by_their_time(register: Register) -> None:
+    """Those whose time is over and who are not revoked yet, and no others."""
+    fill(register, "0a", "0b", "0c")
+    register.supersede(["0a", "0b"], NOW + DAY)
+    register.revoke(["0b"], UNSPECIFIED, NOW)
+    assert register.superseded(NOW + DAY - timedelta(microseconds=1)) == ()
+    assert register.superseded(NOW + DAY) == ("0a",)
+
+
 def test_the_ladder(register: Register) -> None:
     """The lists wait until they are stepped upon or until there are new ones; the first one, too:
     a kill may come between its signature and its publication.

@@ -161,8 +161,10 @@ class Installed:
         self.container.write("/etc/systemd/system/nodered.service", _NODE_RED_UNIT)
         self.container.systemctl("daemon-reload")
 
-    def write_config(self, more: str = "", *, domains: tuple[str, ...] = ("example.org",)) -> None:
-        """The configuration; `more` are further sections."""
+    def write_config(
+        self, more: str = "", *, domains: tuple[str, ...] = ("example.org",), targets: str = ""
+    ) -> None:
+        """The configuration; `more` are further sections, `targets` further targets."""
         world = self.world
         bundle = "/etc/certwarden/acme-ca.pem"
         self.container.must("install", "-m", "0644", world["ca_bundle"], bundle)
@@ -190,6 +192,7 @@ urls_file = "{urls}"
 name = "home"
 domains = {json.dumps(list(domains))}
 {_TARGETS}
+{targets}
 """
         self.container.write(CONFIG, text, mode="0640", owner="root:certwarden")
 

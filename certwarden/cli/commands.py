@@ -95,9 +95,7 @@ def status(arguments: Namespace) -> int:
         is_troubled = any(needs_attention(seen, now) for seen in observed)
         is_troubled = is_troubled or authority_needs_attention(authority, now)
         verdict = ClockJudge(warden).assess(now, needs_date=is_troubled and not arguments.offline)
-    render.show_status(
-        observed, authority, verdict, warden.policy, now, is_json=arguments.json
-    )
+    render.show_status(observed, authority, verdict, warden.policy, now, is_json=arguments.json)
     is_doubtful = verdict.is_asked and not verdict.is_trusted
     return ATTENTION if is_troubled or is_doubtful else DONE
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from certwarden.cli import render
 from certwarden.cli.arguments import config_file
-from certwarden.cli.authority import PASSPHRASE, open_authority
+from certwarden.cli.authority import (
+    PASSPHRASE,
+    configured_authority,
+    open_authority,
+    show_recovery_code,
+)
 from certwarden.cli.commands import DONE, FAILED, open_warden, read_config
 from certwarden.cli.outputs import Outputs
 from certwarden.cli.privilege import group_of_owner
@@ -15,9 +20,7 @@ from certwarden.cli.shapes import date_text, show_line
 from certwarden.cli.terminal import (
     ask_new_passphrase,
     ask_passphrase,
-    has_terminal,
     read_password_file,
-    show_once,
 )
 from certwarden.config import Config, read_secret
 from certwarden.errors import ConfigError, LockedError, Mistake, UsageError, clean
@@ -71,7 +74,7 @@ def restore(arguments: Namespace) -> int:
     found = read_backup(sealed, given or ask_passphrase("passphrase of the backup"))
     typed = ask_passphrase(PASSPHRASE) if found.is_locked else None
     config = _configuration(arguments, found)
-    spec = _required(config)
+    spec = configured_authority(config)
     with Outputs() as outputs:
         passphrase = typed or _kept_passphrase(
             spec, found.passphrase, outputs, group_of_owner(config.state_directory)
@@ -91,7 +94,7 @@ def restore(arguments: Namespace) -> int:
 def import_directory(arguments: Namespace) -> int:
     """Takes over a CA that easy-rsa or `openssl ca` has made."""
     config = read_config(arguments)
-    spec = _required(config)
+    spec = configured_authority(config)
     predecessor = read_predecessor(arguments.directory)
     old_passphrase = arguments.password_file and read_password_file(arguments.password_file)
     if old_passphrase is None and is_encrypted(predecessor.key_pem):
@@ -111,7 +114,7 @@ def import_directory(arguments: Namespace) -> int:
             sign_anew(warden)
     _show_adopted(adopted, arguments.directory)
     if typed is None and is_new:
-        _show_recovery_code(spec, passphrase)
+        show_recovery_code(spec, passphrase)
     return DONE
 
 
@@ -121,15 +124,6 @@ def _backup_passphrase(arguments: Namespace, config: Config) -> Secret:
     if config.backup is not None:
         return read_secret(config.backup.passphrase_file)
     return ask_new_passphrase("passphrase of the backup")
-
-
-def _required(config: Config) -> AuthoritySpec:
-    if config.authority is None:
-        raise UsageError(
-            f"there is no private CA in {config.source}",
-            "add the section [authority] with name and passphrase_file",
-        )
-    return config.authority
 
 
 def _read_input(path: Path) -> bytes:
@@ -227,11 +221,3 @@ def _show_adopted(adopted: Adopted, directory: Path) -> None:
         f"{clean(str(directory))} is left as it is, and its key can still sign: move it to a place "
         "that is offline, and use `certwarden client` from now on."
     )
-
-
-def _show_recovery_code(spec: AuthoritySpec, passphrase: Secret) -> None:
-    if has_terminal():
-        show_once("recovery code", passphrase)
-        show_line("Write the recovery code down: with it, the CA's key can be opened.")
-    else:
-        show_line(f"The recovery code is what stands in {spec.passphrase_file}; write it down.")

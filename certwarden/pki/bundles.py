@@ -11,6 +11,7 @@ import uuid
 from enum import StrEnum
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -23,10 +24,10 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import (
     serialize_key_and_certificates,
 )
 
-from certwarden.errors import UsageError
+from certwarden.errors import MaterialError, UsageError
 from certwarden.model import Pair, Secret
 from certwarden.pki.certificate import read_pair
-from certwarden.pki.keys import load_key
+from certwarden.pki.keys import PrivateKey, load_key
 
 PROFILE_IDENTIFIER = "arpa.home.certwarden"
 
@@ -58,20 +59,20 @@ def build_bundle(
     do not belong together.
     """
     check_password(password)
-    pair = read_pair(key_pem, certificate_pem)
+    identity = _open(key_pem, certificate_pem)
     friendly_name = f"{name} ({_ascii(authority_name)})"
     match form:
         case BundleFormat.P12:
-            return _p12(pair, friendly_name, _modern(password))
+            return _p12(identity, friendly_name, _modern(password))
         case BundleFormat.P12_LEGACY:
-            return _p12(pair, friendly_name, _legacy(password))
+            return _p12(identity, friendly_name, _legacy(password))
         case BundleFormat.MOBILECONFIG:
             # Every iPhone reads the old encryption, those before iOS 18 no other; and whoever gets
             # the file has to guess a random password all the same.
-            p12 = _p12(pair, friendly_name, _legacy(password))
-            return _mobileconfig(pair, p12, name, friendly_name)
+            p12 = _p12(identity, friendly_name, _legacy(password))
+            return _mobileconfig(read_pair(key_pem, certificate_pem), p12, name, friendly_name)
         case BundleFormat.PEM:
-            return _pem(pair, password)
+            return _pem(identity, password)
 
 
 def check_password(password: Secret) -> None:
@@ -111,20 +112,40 @@ def _legacy(password: Secret) -> KeySerializationEncryption:
     )
 
 
-def _p12(pair: Pair, friendly_name: str, protection: KeySerializationEncryption) -> bytes:
-    certificate = x509.load_pem_x509_certificate(pair.fullchain_pem)
-    key = load_key(pair.key_pem)
+def _open(key_pem: Secret, certificate_pem: bytes) -> tuple[PrivateKey, x509.Certificate]:
+    """Key and certificate as the library has them, opened once; MaterialError if they do not match.
+
+    Less than `read_pair` looks at: a thousand of them are made in a row, of what was just signed.
+    """
+    key = load_key(key_pem)
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        is_match = certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise MaterialError("the certificate is not a readable PEM") from None
+    if not is_match:
+        raise MaterialError("the private key does not belong to the certificate")
+    return key, certificate
+
+
+def _p12(
+    identity: tuple[PrivateKey, x509.Certificate],
+    friendly_name: str,
+    protection: KeySerializationEncryption,
+) -> bytes:
+    key, certificate = identity
     return serialize_key_and_certificates(
         friendly_name.encode("ascii"), key, certificate, None, protection
     )
 
 
-def _pem(pair: Pair, password: Secret) -> bytes:
+def _pem(identity: tuple[PrivateKey, x509.Certificate], password: Secret) -> bytes:
+    key, certificate = identity
     # PBKDF2, not the scrypt of the CA's key: GnuTLS, Java and Go cannot read that.
-    encrypted = load_key(pair.key_pem).private_bytes(
+    encrypted = key.private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.reveal())
     )
-    return pair.fullchain_pem + encrypted
+    return certificate.public_bytes(Encoding.PEM) + encrypted
 
 
 def _mobileconfig(pair: Pair, p12: bytes, name: str, friendly_name: str) -> bytes:

@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -303,6 +304,29 @@ class Load:
             connection.close()
 
 
+def _connect_patiently(
+    url: str, context: ssl.SSLContext, server_name: str, within: float = 60
+) -> ClientConnection:
+    """A websocket; asked for again where nobody answers: Node-RED listens before it can serve one,
+    and a request that comes that early is never answered.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return connect(
+                url,
+                ssl=context,
+                server_hostname=server_name,
+                proxy=None,
+                # No limit of unread messages: nobody reads, and pongs must not wait behind them.
+                max_queue=None,
+                open_timeout=8,
+            )
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                raise
+
+
 class OpenWebsocket:
     """Holds the editor's websocket open, as a browser does that is left on a dashboard."""
 
@@ -321,15 +345,7 @@ class OpenWebsocket:
         # Open from here to `close`, so that a test may hold several and end each when it likes.
         self._open = ExitStack()
         self._connection: ClientConnection = self._open.enter_context(
-            connect(
-                f"wss://127.0.0.1:{port}{path}",
-                ssl=context,
-                server_hostname=server_name,
-                proxy=None,
-                # No limit of unread messages: nobody reads, and pongs must not wait behind them.
-                max_queue=None,
-                open_timeout=20,
-            )
+            _connect_patiently(f"wss://127.0.0.1:{port}{path}", context, server_name)
         )
 
     def is_open(self, timeout: float = 5.0) -> bool:

@@ -6,9 +6,10 @@ Beside the register, on its table; how a backup looks is not known here.
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from certwarden.model import Booked, ClientCertificate, ClientPurpose, RevocationReason
+from certwarden.model import Booked
 from certwarden.store.database import Database
-from certwarden.store.schema import instant_text, optional_instant, optional_text
+from certwarden.store.register import read_row
+from certwarden.store.schema import instant_text, optional_text
 
 _COLUMNS = (
     *("serial", "purpose", "name", "email", "not_before", "not_after", "is_signed", "pem"),
@@ -71,16 +72,5 @@ def _values(rows: Sequence[Booked], last_number: int) -> Iterator[tuple[object, 
 
 
 def _booked(row: sqlite3.Row) -> Booked:
-    certificate = ClientCertificate(
-        serial=row["serial"],
-        name=row["name"],
-        email=row["email"],
-        not_before=optional_instant(row["not_before"]),
-        not_after=optional_instant(row["not_after"]),
-        purpose=ClientPurpose(row["purpose"]),
-        is_signed=bool(row["is_signed"]),
-        revoked_at=optional_instant(row["revoked_at"]),
-        reason=RevocationReason(row["reason"]) if row["reason"] else None,
-        supersede_at=optional_instant(row["supersede_at"]),
-    )
+    certificate = read_row(row)
     return Booked(certificate, row["pem"])

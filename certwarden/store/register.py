@@ -253,7 +253,7 @@ class Register:
     def _select(self, condition: str, *values: str) -> tuple[ClientCertificate, ...]:
         query = f"SELECT {_COLUMNS} FROM client_certificates WHERE {condition}"  # noqa: S608 - ours
         with self._database.reading() as connection:
-            return tuple(_certificate(row) for row in connection.execute(query, values))
+            return tuple(read_row(row) for row in connection.execute(query, values))
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────────
@@ -336,7 +336,8 @@ def _stranger(entry: Revoked) -> ClientCertificate:
     )
 
 
-def _certificate(row: sqlite3.Row) -> ClientCertificate:
+def read_row(row: sqlite3.Row) -> ClientCertificate:
+    """The certificate of a row; raises ValueError where it is not as we write it."""
     return ClientCertificate(
         serial=row["serial"],
         name=row["name"],

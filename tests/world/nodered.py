@@ -4,6 +4,7 @@ Owns starting and ending Node-RED with given settings, keeping requests going ag
 holding a websocket of its editor open. What the settings say is the caller's business.
 """
 
+import asyncio
 import hashlib
 import http.client
 import os
@@ -11,19 +12,19 @@ import signal
 import socket
 import ssl
 import threading
-import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
 
 from tests.world import tools
 from tests.world.process import Child, DidNotStart, free_port
 
 _START_TIMEOUT = 60.0
+Result = TypeVar("Result")
 
 # No flows, no telemetry, nothing asked of the network; `%s` is where HTTPS would be said.
 SETTINGS = """module.exports = {
@@ -304,31 +305,13 @@ class Load:
             connection.close()
 
 
-def _connect_patiently(
-    url: str, context: ssl.SSLContext, server_name: str, within: float = 60
-) -> ClientConnection:
-    """A websocket; asked for again where nobody answers: Node-RED listens before it can serve one,
-    and a request that comes that early is never answered.
-    """
-    deadline = time.monotonic() + within
-    while True:
-        try:
-            return connect(
-                url,
-                ssl=context,
-                server_hostname=server_name,
-                proxy=None,
-                # No limit of unread messages: nobody reads, and pongs must not wait behind them.
-                max_queue=None,
-                open_timeout=8,
-            )
-        except TimeoutError:
-            if time.monotonic() > deadline:
-                raise
-
-
 class OpenWebsocket:
-    """Holds the editor's websocket open, as a browser does that is left on a dashboard."""
+    """Holds the editor's websocket open, as a browser does that is left on a dashboard.
+
+    It lives in an event loop on a thread of its own. The threaded client of the library reads and
+    writes one TLS connection from two threads, which Python up to 3.12 does not guard: now and then
+    a request was never sent, and its answer awaited in vain.
+    """
 
     def __init__(
         self,
@@ -342,35 +325,67 @@ class OpenWebsocket:
         context = _context(ca_bundle)
         if client_certificate is not None:
             context.load_cert_chain(*client_certificate)
-        # Open from here to `close`, so that a test may hold several and end each when it likes.
-        self._open = ExitStack()
-        self._connection: ClientConnection = self._open.enter_context(
-            _connect_patiently(f"wss://127.0.0.1:{port}{path}", context, server_name)
-        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._connection: ClientConnection | None = None
+        try:
+            self._connection = self._run(
+                _connect(f"wss://127.0.0.1:{port}{path}", context, server_name)
+            )
+        except BaseException:
+            self.close()
+            raise
 
     def is_open(self, timeout: float = 5.0) -> bool:
         """Whether the other end still answers on this very connection."""
+        assert self._connection is not None
         try:
-            return self._connection.ping().wait(timeout)
+            self._run(_answered(self._connection, timeout))
         except (WebSocketException, OSError):
             return False
+        return True
 
     def wait_until_closed(self, timeout: float = 30.0) -> bool:
         """Whether the other end closes the connection within this time."""
+        assert self._connection is not None
         try:
-            while True:
-                self._connection.recv(timeout)
+            self._run(asyncio.wait_for(self._connection.wait_closed(), timeout))
         except TimeoutError:
             return False
-        except (WebSocketException, OSError):
-            return True
+        return True
 
     def close(self) -> None:
         """Close it."""
-        self._open.close()
+        if self._connection is not None:
+            self._run(self._connection.close())
+            self._connection = None
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _run(self, work: Coroutine[None, None, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+async def _connect(url: str, context: ssl.SSLContext, server_name: str) -> ClientConnection:
+    return await connect(
+        url,
+        ssl=context,
+        server_hostname=server_name,
+        proxy=None,
+        # No limit of unread messages: nobody reads, and pongs must not wait behind them.
+        max_queue=None,
+        open_timeout=30,
+    )
+
+
+async def _answered(connection: ClientConnection, timeout: float) -> None:  # noqa: ASYNC109 - seconds
+    await asyncio.wait_for(await connection.ping(), timeout)

@@ -19,7 +19,7 @@ exit codes:
   0  done, or nothing to do
   1  something failed; the rest was still done
   2  wrong command line or configuration; nothing was changed
-  3  attention needed (status)
+  3  attention needed (status, doctor)
   130  interrupted
 """
 DEFAULT_CONFIG = "/etc/certwarden/config.toml"
@@ -144,7 +144,27 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 
     status = _command(commands, "status", "every certificate: its life, its targets, its errors")
     status.add_argument("--offline", action="store_true", help="do not look at what is served")
+    status.add_argument(
+        "--watch", action="store_true", help="keep looking, and show it anew, until Ctrl-C"
+    )
     _json(status)
+
+    doctor = _command(
+        commands, "doctor", "every check, with its remedy", module="certwarden.cli.doctor"
+    )
+    _json(doctor)
+
+    report = _command(
+        commands, "report", "a page to look at, in one file", module="certwarden.cli.report"
+    )
+    report.add_argument(
+        "--out", type=_path, required=True, metavar="FILE", help="the HTML file to write"
+    )
+
+    setup = _command(
+        commands, "setup", "set everything up, step by step", module="certwarden.cli.setup"
+    )
+    _setup(setup)
 
     history = _command(commands, "history", "what happened, newest first")
     history.add_argument("name", nargs="?", metavar="NAME", help="of this certificate or target")
@@ -183,13 +203,28 @@ def _config(config: "_Commands") -> None:
     _json(_command(config, "show", "what is in force, secrets masked", prefix="config_"))
 
 
+def _setup(setup: argparse.ArgumentParser) -> None:
+    """Every question of the set-up as an option."""
+    setup.add_argument(
+        "--unattended", action="store_true", help="ask nothing: all answers are options"
+    )
+    setup.add_argument("--remove", action="store_true", help="take certwarden out of this machine")
+
+
 def _nodered(nodered: "_Commands") -> None:
-    inspect = _command(nodered, "inspect", "what settings.js says about TLS now", prefix="nodered_")
+    module = "certwarden.cli.node_red"
+    inspect = _command(nodered, "inspect", "what settings.js says about TLS now", module=module)
     inspect.add_argument(
         "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
     )
     inspect.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
     _json(inspect)
+    apply = _command(nodered, "apply", "put certwarden's line into settings.js", module=module)
+    apply.add_argument(
+        "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
+    )
+    apply.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
+    apply.add_argument("--yes", action="store_true", help="do not ask before it is changed")
 
 
 def _notify(notify: "_Commands") -> None:

@@ -152,26 +152,6 @@ def config_show(arguments: Namespace) -> int:
     return DONE
 
 
-def nodered_inspect(arguments: Namespace) -> int:
-    """What settings.js says about TLS now."""
-    from certwarden.targets.node_red.settings import client_auth_contradiction, inspect
-
-    settings, target = arguments.settings, None
-    if settings is None:
-        targets = [target for target in _targets(read_config(arguments)) if target.settings]
-        if len(targets) != 1:
-            raise UsageError(
-                f"{len(targets)} targets in the configuration name a settings.js",
-                "say which file is meant: certwarden nodered inspect SETTINGS",
-            )
-        target = targets[0]
-        settings = target.settings
-    inspection = inspect(settings, node=arguments.node)
-    contradiction = client_auth_contradiction(inspection, target) if target else ""
-    render.show_inspection(inspection, contradiction, is_json=arguments.json)
-    return FAILED if inspection.error else DONE
-
-
 def _rehearse(arguments: Namespace, config: Config, specs: Sequence[CertificateSpec]) -> int:
     from certwarden.lifecycle.judge import ClockJudge
     from certwarden.lifecycle.obtain import Desk, rehearse
@@ -210,7 +190,7 @@ def open_warden(
 ) -> Iterator["Warden"]:
     from certwarden.wiring import Warden
 
-    settle(config.state_directory, keep_root=arguments.command == "deploy")
+    settle(config.state_directory, keep_root=arguments.command in ("deploy", "doctor"))
     console = Console(is_verbose=arguments.verbose, is_quiet=arguments.quiet)
     purpose = " ".join([arguments.purpose, *getattr(arguments, "names", ())])
     warden = Warden(config, console, purpose=purpose, is_read_only=is_read_only)
@@ -229,7 +209,7 @@ def _chosen(config: Config, names: Sequence[str]) -> tuple[CertificateSpec, ...]
     return tuple(known[name] for name in dict.fromkeys(names)) or config.certificates
 
 
-def _targets(config: Config) -> list[TargetSpec]:
+def configured_targets(config: Config) -> list[TargetSpec]:
     return [target for spec in config.certificates for target in spec.targets]
 
 

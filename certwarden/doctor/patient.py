@@ -1,0 +1,47 @@
+"""The house as the checks find it: the configuration, its warden, and what was observed once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from certwarden.config import Config
+from certwarden.lifecycle.authority import observe_authority
+from certwarden.lifecycle.observe import observe
+from certwarden.model import CertificateSpec, Observed, ObservedAuthority, TargetSpec
+from certwarden.wiring import Warden
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What all checks look at; `warden` is read-only, `now` the one instant that all judge by."""
+
+    config: Config
+    warden: Warden
+    now: datetime
+    observed: tuple[Observed, ...]
+    authority: ObservedAuthority | None
+
+    @property
+    def targets(self) -> tuple[tuple[CertificateSpec, TargetSpec], ...]:
+        """Every target with the certificate that it is to serve."""
+        return tuple(
+            (certificate, target)
+            for certificate in self.config.certificates
+            for target in certificate.targets
+        )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every configured name, stars included, once."""
+        named = (domain for each in self.config.certificates for domain in each.domains)
+        return tuple(dict.fromkeys(named))
+
+
+def admit(config: Config, warden: Warden) -> Patient:
+    """Looks at what is stored, installed and served, as `status` does."""
+    return Patient(
+        config=config,
+        warden=warden,
+        now=warden.clock.now(),
+        observed=observe(warden, config.certificates),
+        authority=observe_authority(warden),
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from certwarden.clock import AlwaysTrusted, SystemClock, SystemTimeSources
 from certwarden.config import AcmeConfig, Config, NotifyConfig, effective, read_secret
 from certwarden.errors import LockedError
-from certwarden.model import AuthoritySpec, Policy, Secret, TargetSpec
+from certwarden.model import AuthoritySpec, Policy, Protocol, Secret, TargetSpec
 from certwarden.ports import (
     Accounts,
     Belongings,
@@ -42,9 +42,15 @@ from certwarden.store.state import call_daemon
 
 if TYPE_CHECKING:
     from certwarden.issuer.issuer import AcmeIssuer
+    from certwarden.issuer.look import Directories
     from certwarden.pki.keys import PrivateKey
+    from certwarden.zone.addresses import HostAddresses
+    from certwarden.zone.caa import DnsCaaRecords
+    from certwarden.zone.resolving import DnsSurvey
+    from certwarden.zone.survey import CloudflareSurvey
 
 DATABASE = "certwarden.db"
+CAA_SECONDS = 4.0
 
 
 def messenger(notify: NotifyConfig) -> Messenger | None:
@@ -93,6 +99,8 @@ class Warden:
         """Lets go of what is open."""
         for issuer in self._issuers.values():
             issuer.close()
+        if "_dns_survey" in self.__dict__:
+            self._dns_survey.close()
         self._ledger.close()
 
     # ── what decides ──────────────────────────────────────────────────────────────────────────────
@@ -186,6 +194,44 @@ class Warden:
         with self._lock:
             return self._propagation
 
+    # ── what doctor looks by ──────────────────────────────────────────────────────────────────────
+
+    def zone_survey(self) -> "CloudflareSurvey":
+        """What Cloudflare's API tells of token and zones."""
+        with self._lock:
+            return self._zone_survey
+
+    def dns_survey(self) -> "DnsSurvey":
+        """How resolvers and the zones' own servers answer."""
+        with self._lock:
+            return self._dns_survey
+
+    def caa_survey(self) -> "DnsCaaRecords":
+        """CAA records, for somebody who waits for the answer."""
+        from certwarden.zone.caa import DnsCaaRecords
+
+        dns = self._config.dns
+        return DnsCaaRecords(
+            clock=self.clock, nameservers=dns.nameservers, doh=dns.doh, seconds=CAA_SECONDS
+        )
+
+    def directories(self) -> "Directories":
+        """What the configured CAs say of themselves."""
+        with self._lock:
+            return self._directories
+
+    def account_url(self, directory_url: str) -> str:
+        """The account at a directory as we know it; "" where there is none yet."""
+        account = self._accounts.load(directory_url)
+        return account.url if account is not None else ""
+
+    def host_addresses(self) -> "HostAddresses":
+        """Where hosts' names lead, as this machine and as the world is told."""
+        from certwarden.zone.addresses import HostAddresses
+
+        dns = self._config.dns
+        return HostAddresses(clock=self.clock, nameservers=dns.nameservers, doh=dns.doh)
+
     # ── the private CA ────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -256,6 +302,15 @@ class Warden:
 
         spec: TargetSpec = self._targets[target]
         return TlsClientProbe(spec.probe, spec.probe_name, spec.kind) if spec.probe else None
+
+    def websocket_probe(self, target: str) -> ClientProbe | None:
+        """Who asks the target for the websocket of Node-RED's editor, where it speaks HTTP."""
+        from certwarden.targets.client_probe import TlsClientProbe
+
+        spec: TargetSpec = self._targets[target]
+        if spec.probe is None or spec.kind.protocol is not Protocol.HTTP:
+            return None
+        return TlsClientProbe(spec.probe, spec.probe_name, spec.kind, websocket="/comms")
 
     # ── made once ─────────────────────────────────────────────────────────────────────────────────
 
@@ -351,6 +406,31 @@ class Warden:
                 clock=self.clock,
             )
         )
+
+    @cached_property
+    def _zone_survey(self) -> "CloudflareSurvey":
+        from certwarden.zone.survey import CloudflareSurvey
+
+        cloudflare = self._config.cloudflare
+        return CloudflareSurvey(
+            self._token,
+            base_url=cloudflare.base_url,
+            zone_ids=cloudflare.zone_ids,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _dns_survey(self) -> "DnsSurvey":
+        from certwarden.zone.resolving import DnsSurvey
+
+        dns = self._config.dns
+        return DnsSurvey(clock=self.clock, nameservers=dns.nameservers, doh=dns.doh)
+
+    @cached_property
+    def _directories(self) -> "Directories":
+        from certwarden.issuer.look import Directories
+
+        return Directories(clock=self.clock, ca_bundles=self._bundles)
 
     @cached_property
     def _propagation(self) -> Propagation:

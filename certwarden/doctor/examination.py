@@ -1,20 +1,43 @@
 """All the checks, and how they are carried out: side by side, each unable to spoil the others."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+from certwarden.doctor import (
+    authority,
+    caa,
+    clients,
+    clock,
+    configuration,
+    directory,
+    fittings,
+    hairpin,
+    host_names,
+    machine,
+    node_red,
+    resolution,
+    service,
+    targets,
+    token,
+    zone,
+)
 from certwarden.doctor.finding import Finding, error
-from certwarden.doctor.patient import Patient
+from certwarden.doctor.patient import Look, Patient
 from certwarden.errors import ConfigError, as_error
 from certwarden.lifecycle.side_by_side import side_by_side
 
-Look = Callable[[Patient], Iterable[Finding]]
+_MODULES = (
+    *(configuration, machine, clock),
+    *(token, zone, caa, resolution, directory),
+    *(targets, node_red, clients, authority),
+    *(host_names, hairpin, service, fittings),
+)
 
 
 def checks() -> Mapping[str, Look]:
     """Every check by its id, in the order in which a person reads them."""
-    return {}
+    return {check: look for module in _MODULES for check, look in module.CHECKS.items()}
 
 
 def examine(patient: Patient, chosen: Mapping[str, Look] | None = None) -> tuple[Finding, ...]:

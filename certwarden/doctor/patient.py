@@ -1,9 +1,11 @@
 """The house as the checks find it: the configuration, its warden, and what was observed once."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from certwarden.config import Config
+from certwarden.doctor.finding import Finding
 from certwarden.lifecycle.authority import observe_authority
 from certwarden.lifecycle.observe import observe
 from certwarden.model import CertificateSpec, Observed, ObservedAuthority, TargetSpec
@@ -34,6 +36,10 @@ class Patient:
         """Every configured name, stars included, once."""
         named = (domain for each in self.config.certificates for domain in each.domains)
         return tuple(dict.fromkeys(named))
+
+
+Look = Callable[[Patient], Iterable[Finding]]
+"""A check: what it finds of the patient."""
 
 
 def admit(config: Config, warden: Warden) -> Patient:

@@ -51,6 +51,12 @@ _CONNECT = b"\x10\x1c\x00\x04MQTT\x04\x02\x00\x0a\x00\x10certwarden-probe"
 _CONNACK = 0x20
 _DISCONNECT = b"\xe0\x00"
 
+# RFC 6455 section 4.1; the key need not be a secret, nor another one each time.
+_UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: Y2VydHdhcmRlbi1wcm9iZQ==\r\n"
+)
+
 # RFC 5246 sections 6.2.1 and 7.4: a record of the handshake whose first message is a certificate.
 _HANDSHAKE_RECORD, _RECORD_HEADER_BYTES, _CERTIFICATE_MESSAGE = 22, 5, 11
 
@@ -67,16 +73,24 @@ class _Reception(NamedTuple):
 class TlsClientProbe:
     """Visits `address`, asking for `server_name` (SNI, RFC 6066; "" or a literal: not asking).
 
-    `timeout`, in seconds, is for the whole of a visit in each of two ways: see above.
+    `timeout`, in seconds, is for the whole of a visit in each of two ways: see above. What speaks
+    HTTP can be asked for a websocket at `websocket`, a path, in place of its front page.
     """
 
     def __init__(
-        self, address: Address, server_name: str, kind: TargetKind, timeout: float = 3.0
+        self,
+        address: Address,
+        server_name: str,
+        kind: TargetKind,
+        timeout: float = 3.0,
+        *,
+        websocket: str = "",
     ) -> None:
         self._address = address
         self._server_name = server_name
         self._kind = kind
         self._timeout = timeout
+        self._websocket = websocket
 
     def visit(self, client: Pair | None) -> Visit:
         """A full handshake and a request, with that certificate or with none to show."""
@@ -108,7 +122,9 @@ class TlsClientProbe:
         with connection:
             channel = Channel(connection, deadline)
             try:
-                request = build_request(self._kind.protocol, self._server_name, self._address)
+                request = build_request(
+                    self._kind.protocol, self._server_name, self._address, self._websocket
+                )
                 tls = channel.wrap(context, self._server_name, session)
             except (ValueError, TypeError) as error:
                 what = f"cannot be asked for {clean(self._server_name)}: {reason(error)}"
@@ -264,14 +280,20 @@ def judge(reply: bytes, kind: TargetKind) -> tuple[Admission, str] | None:
     return Admission.LET_IN, "let it in (no HTTP status)"
 
 
-def build_request(protocol: Protocol, server_name: str, address: Address) -> bytes:
-    """The first that a client of such a program says. Raises ValueError for a name beyond ASCII."""
+def build_request(
+    protocol: Protocol, server_name: str, address: Address, websocket: str = ""
+) -> bytes:
+    """The first that a client of such a program says, or of the websocket at that path of it.
+
+    Raises ValueError for a name beyond ASCII.
+    """
     if protocol is Protocol.MQTT:
         return _CONNECT
     host = Address(server_name or address.host, address.port)
+    wish = _UPGRADE if websocket else "Connection: close\r\n"
     return (
-        f"GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: certwarden-probe/{__version__}\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
+        f"GET {websocket or '/'} HTTP/1.1\r\nHost: {host}\r\n"
+        f"User-Agent: certwarden-probe/{__version__}\r\nAccept: */*\r\n{wish}\r\n"
     ).encode("ascii")
 
 

@@ -4,10 +4,10 @@ Owns the way up the tree (RFC 8659 section 3), which records bind an issuance, a
 Whether the CA may issue is for the CA to say. Messages are the business of `servers`.
 """
 
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 
 import dns.message
@@ -49,8 +49,17 @@ class CaaRecord:
     @property
     def names_account(self) -> bool:
         """Whether it lets only one account order (RFC 8657 section 3)."""
-        parameters = self.value.split(";")[1:]
-        return any(part.partition("=")[0].strip().lower() == "accounturi" for part in parameters)
+        return bool(self.parameter("accounturi"))
+
+    @property
+    def issuer(self) -> str:
+        """The CA that it lets issue; "" where that is none (RFC 8659 section 4.2)."""
+        return self.value.partition(";")[0].strip().lower().rstrip(".")
+
+    def parameter(self, name: str) -> tuple[str, ...]:
+        """The values of this parameter, of which RFC 8657 allows one at most."""
+        parts = (part.partition("=") for part in self.value.split(";")[1:])
+        return tuple(value.strip() for key, _, value in parts if key.strip().lower() == name)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Unknown:
 
     owner: str
     why: str
+    is_answered: bool = False  # somebody did answer, and that there is an error
 
     def __str__(self) -> str:
         return f"{self.owner}: could not be looked up ({self.why})"
@@ -79,7 +89,7 @@ def relevant(domain: str, records: Iterable[CaaRecord]) -> tuple[CaaRecord, ...]
 class DnsCaaRecords:
     """Asks resolvers: the `nameservers` if there are any, else those at the `doh` URLs.
 
-    The first one that can tell is believed. A look takes no longer than ALTOGETHER.
+    The first one that can tell is believed. A look takes no longer than `seconds`.
     """
 
     def __init__(
@@ -88,15 +98,17 @@ class DnsCaaRecords:
         clock: Clock,
         nameservers: Sequence[Address] = (),
         doh: Sequence[str] = DEFAULT_DOH,
+        seconds: float = ALTOGETHER,
     ) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._nameservers = tuple(nameservers)
         self._doh = tuple(doh)
 
     def look(self, domains: Sequence[str]) -> str:
         """The records that bind an issuance for the domains, one a line, sorted."""
         lines = set()
-        for found in self._find_all(domains).values():
+        for found in self.find(domains).values():
             if isinstance(found, Unknown):
                 lines.add(str(found))
             else:
@@ -107,12 +119,12 @@ class DnsCaaRecords:
         """Whether a record that decides about one of the domains names the account."""
         return any(
             record.names_account
-            for domain, found in self._find_all(domains).items()
+            for domain, found in self.find(domains).items()
             if not isinstance(found, Unknown)
             for record in relevant(domain, found)
         )
 
-    def _find_all(self, domains: Sequence[str]) -> dict[str, Found]:
+    def find(self, domains: Sequence[str]) -> dict[str, Found]:
         """What there is for each domain; never raises."""
         names = {domain: normalised(domain).removeprefix(_WILDCARD) for domain in domains}
         try:
@@ -123,16 +135,26 @@ class DnsCaaRecords:
 
     def _find_side_by_side(self, names: Mapping[str, str]) -> dict[str, Found]:
         servers = NameServers(self._clock, self._doh, None)
-        pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="caa")
+        deadline = time.monotonic() + self._seconds
+        waiting = deque(dict.fromkeys(names.values()))
+        found: dict[str, Found] = {}
         try:
             resolvers = configured_servers(self._nameservers) or servers.public()
-            climb = _Climb(servers, resolvers, time.monotonic() + ALTOGETHER)
-            asked = {name: pool.submit(climb.find, name) for name in set(names.values())}
-            wait_for(asked.values(), timeout=ALTOGETHER)
-            return {domain: _outcome(name, asked[name]) for domain, name in names.items()}
+            climb = _Climb(servers, resolvers, deadline)
+            # No pool: at its end the program would wait for who has not answered by now.
+            threads = [
+                threading.Thread(target=_climb_all, args=(climb, waiting, found), daemon=True)
+                for _ in range(min(MOST_THREADS, len(waiting)))
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            return {
+                domain: found.get(name, Unknown(name, NO_TIME)) for domain, name in names.items()
+            }
         finally:
-            # Who has not answered by now is not waited for.
-            pool.shutdown(wait=False, cancel_futures=True)
+            waiting.clear()
             servers.close()
 
 
@@ -156,19 +178,19 @@ class _Climb:
         return ()
 
     def _ask(self, name: str) -> Found:
-        why = "nobody to ask"
+        why, is_answered = "nobody to ask", False
         for resolver in sorted(self._resolvers, key=self._mute.__contains__):
             if time.monotonic() > self._deadline:
                 return Unknown(name, NO_TIME)
             reply = self._servers.query(resolver, name, "CAA")
             if isinstance(reply, NoVote):
                 self._mute.add(resolver)
-                why = reply.why
+                why, is_answered = reply.why, False
             elif reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
                 return tuple(_records(name, reply))
             else:
-                why = f"answers {dns.rcode.to_text(reply.rcode())}"
-        return Unknown(name, why)
+                why, is_answered = f"answers {dns.rcode.to_text(reply.rcode())}", True
+        return Unknown(name, why, is_answered)
 
 
 def _records(name: str, reply: dns.message.Message) -> Iterator[CaaRecord]:
@@ -182,8 +204,14 @@ def _records(name: str, reply: dns.message.Message) -> Iterator[CaaRecord]:
                 yield CaaRecord(name, record.flags, tag.lower(), value)
 
 
-def _outcome(name: str, asked: "Future[Found]") -> Found:
-    if not asked.done():
-        return Unknown(name, NO_TIME)
-    error = asked.exception()
-    return asked.result() if error is None else Unknown(name, clean(str(error), 80))
+def _climb_all(climb: _Climb, waiting: deque[str], found: dict[str, Found]) -> None:
+    """Looks for one name after the other, as long as there are any."""
+    while True:
+        try:
+            name = waiting.popleft()
+        except IndexError:
+            return
+        try:
+            found[name] = climb.find(name)
+        except Exception as error:  # noqa: BLE001 - what cannot be told is told as that
+            found[name] = Unknown(name, clean(str(error), 80))

@@ -59,9 +59,10 @@ class ReplyLostError(Exception):
 class Patience:
     """How often and how long one piece of work is tried again."""
 
-    def __init__(self, clock: Clock, doing: str) -> None:
+    def __init__(self, clock: Clock, doing: str, most: timedelta = PATIENCE) -> None:
         self._clock = clock
         self._doing = doing
+        self._most = most
         self._tries = 1
         self._begun = clock.monotonic()
 
@@ -73,7 +74,7 @@ class Patience:
             raise explain(error, self._doing) from None
         wait = self._wait_after(error)
         spent = self._clock.monotonic() - self._begun
-        if self._tries >= TRIES or spent + wait > PATIENCE.total_seconds():
+        if self._tries >= TRIES or spent + wait > self._most.total_seconds():
             raise self._give_up(error) from None
         self._tries += 1
         self._clock.sleep(wait)
@@ -122,10 +123,19 @@ class CloudflareClient:
 
     A token or a `base_url` that must not be used is told at the first request, by ZoneError. No
     more than MOST_AT_ONCE requests are under way, and none while Cloudflare has asked us to wait.
+    What is only read is tried again for `patience`.
     """
 
-    def __init__(self, token: Secret, *, base_url: str | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        token: Secret,
+        *,
+        base_url: str | None,
+        clock: Clock,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self._token = token
+        self._patience = patience
         self._base_url = base_url or BASE_URL
         self._clock = clock
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
@@ -138,20 +148,20 @@ class CloudflareClient:
 
     def one(self, path: str, doing: str) -> Page:
         """A single thing; tries again. Raises ZoneError."""
-        return _patiently(lambda: self._describe_once(path), Patience(self._clock, doing))
+        return _patiently(lambda: self._describe_once(path), self._new_patience(doing))
 
     def some(
         self, path: str, query: Mapping[str, str], doing: str
     ) -> tuple[Mapping[str, Any], ...]:
         """The first page of a listing; tries again. Raises ZoneError."""
-        patience = Patience(self._clock, doing)
+        patience = self._new_patience(doing)
         return tuple(_patiently(lambda: self._list_once(path, query), patience).result)
 
     def everything(
         self, path: str, query: Mapping[str, str], doing: str
     ) -> tuple[Mapping[str, Any], ...]:
         """Everything that a listing holds, of all pages; tries again. Raises ZoneError."""
-        patience = Patience(self._clock, doing)
+        patience = self._new_patience(doing)
         items: list[Mapping[str, Any]] = []
         for number in range(1, MOST_PAGES + 1):
             part = {**query, "page": str(number)}
@@ -175,6 +185,9 @@ class CloudflareClient:
         if not isinstance(page.result, list) or not all(map(_has_id, page.result)):
             raise ReplyLostError("the reply is not a list of things with ids")
         return page
+
+    def _new_patience(self, doing: str) -> Patience:
+        return Patience(self._clock, doing, self._patience)
 
     def batch(self, zone_id: str, part: str, changes: Sequence[Mapping[str, Any]]) -> Any:
         """One batch, which is one transaction, tried once; `part` is "posts" or "deletes".
@@ -346,7 +359,8 @@ def _checked_token(token: Secret) -> str:
     if text.startswith("cfk_") or re.fullmatch(r"[0-9a-f]{37}", text):
         raise TokenError(
             "the Cloudflare token is a Global API Key, which opens the whole account",
-            "make an API token with Zone / DNS / Edit for this zone only, and use that",
+            "make an API token instead, under My Profile > API Tokens > Create Token, with "
+            "Zone / DNS / Edit and Zone / Zone / Read for this zone only",
             permanent=True,
         )
     if not re.fullmatch(r"[!-~]+", text):

@@ -6,7 +6,7 @@ zone holds a name, and what is there after a reply was lost. HTTP is the busines
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from os.path import commonprefix
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -14,7 +14,14 @@ from urllib.parse import quote
 from certwarden.errors import ZoneError, clean
 from certwarden.model import Place, Secret, TokenHealth, TxtRecord
 from certwarden.ports import Clock
-from certwarden.zone.client import PAGE_SIZE, CloudflareClient, Page, Patience, ReplyLostError
+from certwarden.zone.client import (
+    PAGE_SIZE,
+    PATIENCE,
+    CloudflareClient,
+    Page,
+    Patience,
+    ReplyLostError,
+)
 from certwarden.zone.names import ancestors, normalised
 from certwarden.zone.once import Once
 from certwarden.zone.refusals import NO_SUCH_PLACE, RefusedError, TokenError
@@ -46,7 +53,8 @@ class CloudflareZone:
     """TXT records of all zones that one token may change; safe to be used by several threads.
 
     `zone_ids` maps names to the ids of the zones that hold them and everything below them: for
-    those the token needs no Zone:Read. What was learnt of zones is kept as long as the instance.
+    those the token needs no Zone:Read. What was learnt of zones is kept as long as the instance;
+    what is only read is tried again for `patience`.
     """
 
     def __init__(
@@ -56,8 +64,9 @@ class CloudflareZone:
         base_url: str | None,
         zone_ids: Mapping[str, str],
         clock: Clock,
+        patience: timedelta = PATIENCE,
     ) -> None:
-        self._client = CloudflareClient(token, base_url=base_url, clock=clock)
+        self._client = CloudflareClient(token, base_url=base_url, clock=clock, patience=patience)
         self._clock = clock
         self._zone_ids = {normalised(name): zone_id for name, zone_id in zone_ids.items()}
         self._first_zones = Once(self._list_zones)

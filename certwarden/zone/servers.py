@@ -122,10 +122,17 @@ class NameServers:
                 self._pools[where] = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="dns")
             return self._pools[where].submit(self.ask, question)
 
-    def query(self, server: Server, name: str, kind: str) -> dns.message.Message | NoVote:
-        """The server's reply, or why there is none that could be read."""
+    def query(
+        self, server: Server, name: str, kind: str, *, is_checked: bool = True
+    ) -> dns.message.Message | NoVote:
+        """The server's reply, or why there is none that could be read.
+
+        Not `is_checked`: a resolver is asked to leave DNSSEC to us (CD, RFC 4035 section 3.2.2).
+        """
         try:
             query = query_for(server, name, kind)
+            if not is_checked:
+                query.flags |= dns.flags.CD
             if server.role is Role.PUBLIC:
                 return self._over_https(server.where, query)
             return _over_udp(server, query)

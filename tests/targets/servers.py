@@ -15,10 +15,10 @@ Handler = Callable[[socket.socket], None]
 
 
 @contextmanager
-def serving(handle: Handler, host: str = "127.0.0.1") -> Iterator[Address]:
+def serving(handle: Handler, host: str = "127.0.0.1", port: int = 0) -> Iterator[Address]:
     """A server that hands each connection to `handle`; yields its address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listener:
+    with socket.create_server((host, port), family=family) as listener:
         connections: list[socket.socket] = []
 
         def converse(connection: socket.socket) -> None:

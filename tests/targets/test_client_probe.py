@@ -117,6 +117,18 @@ def test_what_a_client_of_mqtt_says() -> None:
     assert request[-identifier_length:] == b"certwarden-probe"
 
 
+def test_a_websocket_is_asked_for_at_its_path() -> None:
+    """As a browser does it (RFC 6455 section 4.1); MQTT knows no such thing."""
+    address = Address("127.0.0.1", 1880)
+    request = build_request(Protocol.HTTP, "example.org", address, "/comms")
+    assert request.startswith(b"GET /comms HTTP/1.1\r\nHost: example.org:1880\r\n")
+    assert b"\r\nUpgrade: websocket\r\n" in request
+    assert request.endswith(b"\r\n\r\n")
+    assert b"Upgrade" not in build_request(Protocol.HTTP, "example.org", address)
+    mqtt = build_request(Protocol.MQTT, "", address, "/comms")
+    assert mqtt == build_request(Protocol.MQTT, "", address)
+
+
 # ── refused ───────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,8 +1,9 @@
 """The world as a program of its own, for where the tests' process is not: in a container.
 
-`python -m tests.world.alone DIRECTORY` starts Pebble, Cloudflare and DNS, and a place to send
-messages to; writes where each is into DIRECTORY/world.json, and serves until it is ended. It needs
-no library but certwarden's own.
+`python -m tests.world.alone DIRECTORY [ADDRESS]` starts Pebble, Cloudflare and DNS, and a place to
+send messages to; writes where each is into DIRECTORY/world.json, and serves until it is ended. With
+an address of this machine, DNS is also served there on port 53. It needs no library but
+cryptography and dnspython.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.world import World
 from tests.world.server import Handler, LoopbackServer
+from tests.world.zones import NAME_SERVERS
 
 
 class _Mailbox(Handler):
@@ -25,14 +27,18 @@ class _Mailbox(Handler):
         self.send(200, b"")
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, address: str = "") -> None:
     """Starts everything in the directory, and serves until SIGTERM."""
     # Blocked before any thread is started, so that only the wait below sees it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     directory.mkdir(exist_ok=True)
     _Mailbox.log = directory / "messages"
     _Mailbox.log.touch()
-    with World(directory=directory) as world, LoopbackServer(_Mailbox) as mailbox:
+    servers = {NAME_SERVERS[0]: address} if address else {}
+    with (
+        World(directory=directory, name_server_addresses=servers) as world,
+        LoopbackServer(_Mailbox) as mailbox,
+    ):
         document = {
             "directory_url": world.directory_url,
             "ca_bundle": str(world.ca_bundle),
@@ -51,4 +57,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

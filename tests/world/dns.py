@@ -40,6 +40,8 @@ DNS_FAULT_KINDS = (
     "stale",
     "empty",
     "garbage",
+    "bogus",
+    "intercepted",
 )
 DOH_PATH = "/dns-query"
 NEGATIVE_TTL = 60
@@ -55,7 +57,9 @@ class DnsFault:
 
     servfail, refused, nxdomain: that code. drop: no answer. truncate: over UDP an empty answer with
     TC, so that TCP must be asked. stale: the answer of the moment the fault was set (a lame one).
-    empty: no data. garbage: bytes that are no DNS message.
+    empty: no data. garbage: bytes that are no DNS message. bogus: servfail, as by a resolver that
+    finds DNSSEC broken, unless the query leaves checking to us (CD). intercepted: the answer of now
+    as a router gives it that catches port 53: without authority (AA), and with recursion (RA).
     """
 
     kind: str
@@ -158,6 +162,8 @@ class Answers:
         rdtype = dns.rdatatype.to_text(question.rdtype)
         active = self._fault(name, rdtype, transport)
         kind = active.fault.kind if active else None
+        if kind == "bogus":
+            kind = None if query.flags & dns.flags.CD else "servfail"
 
         reply = dns.message.make_response(query, our_payload=1232)
         if kind in ("servfail", "refused", "nxdomain"):
@@ -167,8 +173,10 @@ class Answers:
         elif kind == "empty":
             reply.flags |= dns.flags.AA
         elif kind not in ("drop", "garbage"):
-            moment = active.since if active else self.store.clock() - self.lag
+            moment = active.since if active and kind == "stale" else self.store.clock() - self.lag
             _Resolution(self.store, moment, reply).resolve(name, question.rdtype)
+        if kind == "intercepted":
+            reply.flags = (reply.flags & ~dns.flags.AA) | dns.flags.RA
         silent = kind in ("drop", "garbage")
         self._log(name, rdtype, transport, None if silent else reply)
         if silent:
@@ -226,7 +234,7 @@ class _Resolution:
             if answer:
                 self._reply.answer.append(answer)
                 return
-            aliases = [record for record in records if record.type == "CNAME"]
+            aliases = [r for r in records if r.type == "CNAME" and not _is_hidden(r)]
             if not aliases or rdtype == dns.rdatatype.CNAME:
                 self._deny(zone)
                 return
@@ -275,10 +283,13 @@ class _Resolution:
         if name == zone.name and rdtype == dns.rdatatype.SOA:
             return self._soa(zone, NEGATIVE_TTL)
         if name == zone.name and rdtype == dns.rdatatype.NS:
+            servers = zone.delegated_to or zone.name_servers
             return dns.rrset.from_text_list(
-                _absolute(name), 3600, "IN", "NS", [f"{server}." for server in zone.name_servers]
+                _absolute(name), 3600, "IN", "NS", [f"{server}." for server in servers]
             )
-        matching = [record for record in records if record.type == wanted]
+        matching = [
+            record for record in records if record.type == wanted and not _is_hidden(record)
+        ]
         return _rrset_of(name, rdtype, matching) if matching else None
 
     def _deny(self, zone: Zone) -> None:
@@ -288,6 +299,11 @@ class _Resolution:
         primary = zone.name_servers[0]
         text = f"{primary}. dns.world.test. 2026110001 10000 2400 604800 {NEGATIVE_TTL}"
         return dns.rrset.from_text(_absolute(zone.name), ttl, "IN", "SOA", text)
+
+
+def _is_hidden(record: Record) -> bool:
+    """A CNAME that Cloudflare proxies: the world does not see where it leads."""
+    return record.type == "CNAME" and record.proxied
 
 
 def _absolute(name: str) -> dns.name.Name:

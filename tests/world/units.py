@@ -70,7 +70,8 @@ class Units:
         if options[0] == "show":
             load = "loaded" if program is not None else "not-found"
             active = "active" if program is not None and program.alive() else "inactive"
-            return 0, f"LoadState={load}\nActiveState={active}\nResult=success\nExecMainStatus=0"
+            said = f"Id={unit}\nLoadState={load}\nActiveState={active}"
+            return 0, f"{said}\nResult=success\nExecMainStatus=0"
         if program is None:
             return _NOT_LOADED, f"Unit {unit} not found."
         try:

@@ -60,6 +60,7 @@ class Zone:
     status: str = "active"
     paused: bool = False
     name_servers: tuple[str, ...] = NAME_SERVERS
+    delegated_to: tuple[str, ...] = ()  # whom the world asks instead, where that is not them
     account_id: str = field(default_factory=new_id)
     record_quota: int = 200
     hidden: bool = False
@@ -130,10 +131,15 @@ class Zones:
                 self.remove(record)
             del self._zones[zone_id], self._records[zone_id]
 
-    def change_zone(self, zone_id: str, *, status: str) -> Zone:
-        """Give a zone another status: `active`, `pending`, `moved`."""
+    def change_zone(
+        self, zone_id: str, *, status: str = "active", delegated_to: Sequence[str] = ()
+    ) -> Zone:
+        """Give a zone another status: `active`, `pending`, `moved`.
+
+        `delegated_to` are the name servers that DNS tells instead of the zone's own at Cloudflare.
+        """
         with self._lock:
-            zone = replace(self._zones[zone_id], status=status)
+            zone = replace(self._zones[zone_id], status=status, delegated_to=tuple(delegated_to))
             self._zones[zone_id] = zone
         return zone
 
@@ -185,6 +191,7 @@ class Zones:
         *,
         ttl: int = 300,
         comment: str | None = None,
+        proxied: bool = False,
     ) -> Record:
         """Put a record there by hand; DNS shows it at once, whatever the delay."""
         zone = self.zone_of(name)
@@ -197,6 +204,7 @@ class Zones:
             content=content,
             ttl=ttl,
             comment=comment,
+            proxied=proxied,
         )
         with self._lock:
             self._records[zone.id][record.id] = record

@@ -16,8 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from certwarden.clock import SystemClock
+from certwarden.doctor.resolution import judge_port_53
 from certwarden.model import TxtRecord
 from certwarden.zone.propagation import DnsPropagation
+from certwarden.zone.resolving import DnsSurvey
 from tests.builders import a_txt_record
 from tests.world.dns import DnsFault, DnsServer, DohServer
 from tests.world.zones import NAME_SERVERS, Record, Zones
@@ -152,9 +154,40 @@ def no_resolver(stack: ExitStack) -> dict[str, object]:
     return scene.look()
 
 
+def surveyed(stack: ExitStack) -> dict[str, object]:
+    """The zone's own servers answer, but for one that is silent."""
+    scene = Scene(stack)
+    scene.own[2].inject(DnsFault("drop"))
+    return _survey(scene)
+
+
+def surveyed_lying(stack: ExitStack) -> dict[str, object]:
+    """Port 53 is intercepted."""
+    scene = Scene(stack)
+    for server in scene.own:
+        server.inject(DnsFault("intercepted"))
+    return _survey(scene)
+
+
+def _survey(scene: Scene) -> dict[str, object]:
+    survey = DnsSurvey(clock=SystemClock(), nameservers=(), doh=[scene.doh.url])
+    begun = time.monotonic()
+    finding = judge_port_53("example.org", survey.own_servers("example.org"))
+    survey.close()
+    return {
+        "result": finding.result,
+        "what": finding.what,
+        "seconds": time.monotonic() - begun,
+        "asked": [_asked(server) for server in scene.own],
+    }
+
+
 SCENARIOS: dict[str, Callable[[ExitStack], dict[str, object]]] = {
     scenario.__name__: scenario
-    for scenario in (honest, unnamed_zone, stale, unreachable, swallowed, lying, no_resolver)
+    for scenario in (
+        *(honest, unnamed_zone, stale, unreachable, swallowed, lying, no_resolver),
+        *(surveyed, surveyed_lying),
+    )
 }
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import pytest
 
 from certwarden.model import Address
 from certwarden.ports import CaaRecords
-from certwarden.zone import caa
 from certwarden.zone.caa import CaaRecord, DnsCaaRecords, relevant
 from certwarden.zone.servers import NameServers, Server
 from tests.fakes_store import FakeClock
@@ -203,9 +202,8 @@ def test_the_look_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         return reply
 
     monkeypatch.setattr(NameServers, "query", query)
-    monkeypatch.setattr(caa, "ALTOGETHER", 0.3)
     begun = time.monotonic()
-    text = DnsCaaRecords(clock=FakeClock()).look(["slow.org", "quick.org"])
+    text = DnsCaaRecords(clock=FakeClock(), seconds=0.3).look(["slow.org", "quick.org"])
     assert time.monotonic() - begun < 30
     let_go.set()
     assert text.splitlines() == [

@@ -80,3 +80,14 @@ def test_the_servers_are_found_over_https() -> None:
     assert outcome["agreed"], outcome
     assert all(times >= 2 for times in outcome["asked"])
     assert outcome["doh_asked"] == 0
+
+
+@pytest.mark.parametrize(
+    ("scenario", "result"), [("surveyed", "ok"), ("surveyed_lying", "warning")]
+)
+def test_a_survey(scenario: str, result: str) -> None:
+    """Interception is told from silence, soon, and without a question about the challenge."""
+    outcome = _play(scenario)
+    assert outcome["result"] == result, outcome
+    assert outcome["seconds"] < 10
+    assert not any(outcome["asked"])

@@ -24,12 +24,19 @@ _NAME = re.compile(r"(?P<pid>[1-9][0-9]{0,9})\.json(\.tmp)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Report:
-    """What the module in one process says that it has loaded; `error`: why not the newest."""
+    """What the module in one process says that it has loaded; `error`: why not the newest.
+
+    `client_auth` and `crl_number`: whether it asks clients for certificates, and by which list it
+    judges them; None where it does not say.
+    """
 
     pid: int
     generation: str  # "" before the first
     servers: int
     error: str
+    client_auth: bool | None = None
+    crl_number: int | None = None
+    is_alive: bool = True  # for all that can be told from here
 
 
 def read_reports(directory: Path) -> tuple[Report, ...]:
@@ -94,6 +101,9 @@ def _read(entry: os.DirEntry[str]) -> Report | None:
         generation=_text(found.get("generation"), 20),
         servers=found["servers"] if type(found.get("servers")) is int else 0,
         error=_text(found.get("error"), 300),
+        client_auth=found["client_auth"] if type(found.get("client_auth")) is bool else None,
+        crl_number=found["crl_number"] if type(found.get("crl_number")) is int else None,
+        is_alive=_is_alive(_pid(entry)),
     )
 
 

@@ -66,7 +66,7 @@ def run_as(identity: Identity, groups: list[int], work: Callable[[], bytes | Non
     Only for root. What the child is cannot be taken back: no way leads from it to root again. It is
     in the user's own groups and in `groups`.
     """
-    groups = [*_groups_of(identity), *groups]
+    groups = [*groups_of(identity), *groups]
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -86,6 +86,15 @@ def run_as(identity: Identity, groups: list[int], work: Callable[[], bytes | Non
     if "errno" in told:
         raise OSError(told["errno"], told["strerror"], told["filename"])
     raise TargetError(told["what"], told["hint"])
+
+
+def groups_of(identity: Identity) -> list[int]:
+    """The groups that the user has at a login; none are known of one who cannot log in."""
+    try:
+        name = pwd.getpwuid(identity.uid).pw_name
+    except KeyError:
+        return []
+    return os.getgrouplist(name, identity.gid)
 
 
 def _work_and_leave(
@@ -130,15 +139,6 @@ def _owner_of(path: Path) -> Identity:
     except KeyError:
         gid = found.st_gid
     return Identity(found.st_uid, gid)
-
-
-def _groups_of(identity: Identity) -> list[int]:
-    """Those that the user has at a login; none are known of one who cannot log in."""
-    try:
-        name = pwd.getpwuid(identity.uid).pw_name
-    except KeyError:
-        return []
-    return os.getgrouplist(name, identity.gid)
 
 
 def _walk(directory: Path, *, until_owned: bool) -> tuple[int, os.stat_result]:

@@ -1,7 +1,8 @@
 """Programs that are not ours, run within limits of time and output.
 
-No shell, nothing on stdin, and an environment of a few harmless variables: what certwarden was
-given (credentials, systemd's sockets, tokens) is not for them. Judges no exit status.
+No shell, nothing on stdin but what the caller lends, and an environment of a few harmless
+variables: what certwarden was given (credentials, systemd's sockets, tokens) is not for them.
+Judges no exit status.
 """
 
 import os
@@ -34,10 +35,11 @@ class Limits:
 
 @frozen
 class Identity:
-    """Whom a program runs as, where that is not us."""
+    """Whom a program runs as, where that is not us; `groups` are those beside its own."""
 
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
 
 
 @frozen
@@ -65,15 +67,18 @@ def run(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     identity: Identity | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> Finished:
     """Runs the program to its end or to its limit; raises OSError where it cannot be started.
+
+    `stdin` is a descriptor that it may read from.
 
     Its end is that of the program itself: a service that it has left running, which still holds
     its output open, is not waited for.
     """
     with subprocess.Popen(
         argv,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -81,7 +86,7 @@ def run(
         env=harmless_environment() if environment is None else environment,
         user=identity.uid if identity else None,
         group=identity.gid if identity else None,
-        extra_groups=[] if identity else None,
+        extra_groups=list(identity.groups) if identity else None,
     ) as process:
         is_over = False
         try:

@@ -1,7 +1,9 @@
 'use strict';
 
 /*
- * What does a settings.js of Node-RED say about TLS now?     node inspect.js /path/to/settings.js
+ * What does a settings.js of Node-RED say about TLS now?     node inspect.js /path/to/settings.js [-]
+ *
+ * With `-`, what comes on stdin is run as if it stood in settings.js: what would it say if it were changed so?
  *
  * settings.js is a program, so it is run, not read: by Node-RED's own user, never by root, with the cwd, HOME and
  * environment that the caller sets. Prints one JSON object to stdout and exits 0, also where settings.js is absent or
@@ -33,17 +35,19 @@ const OUTPUT_BYTES = 64 * 1024;
 const TEXT_LENGTH = 400;
 const LIST_LENGTH = 50;
 const ITEMS = ['key', 'cert', 'ca', 'crl', 'pfx'];
-// The hash that Node-RED's default settings.js shows as its example: it is of the word "password".
-const SAMPLE_HASH = '$2a$08$zZWtXTja0fB1pzD4sHCMyOCMYz2Z6dNbM6tl8sJogENOMcxWV9DN.';
+// The hash that Node-RED's default settings.js shows as its example, of the word "password", in any of bcrypt's names.
+const SAMPLE_HASH = /^\$2[abxy]?\$08\$zZWtXTja0fB1pzD4sHCMyOCMYz2Z6dNbM6tl8sJogENOMcxWV9DN\.$/;
+const MARK = Symbol.for('certwarden');
+const toJson = JSON.stringify; // before settings.js can put something in its place
 
 const childOf = process.env.CERTWARDEN_INSPECT_CHILD;
 delete process.env.CERTWARDEN_INSPECT_CHILD;
 if (process.getuid?.() === 0 || process.geteuid?.() === 0) {
   print({ error: 'settings.js is a program and is not run as root; run this as the user that Node-RED runs as' });
 } else if (childOf === String(process.ppid)) {
-  inspectAndSend(process.argv[2]);
+  inspectAndSend(process.argv[2], process.argv[3] === '-');
 } else {
-  supervise(process.argv[2]);
+  supervise(process.argv[2], process.argv[3] === '-');
 }
 
 function print(findings) {
@@ -52,11 +56,13 @@ function print(findings) {
 
 // --- the parent: starts the child, waits no longer than it must ---------------------------------------------------
 
-function supervise(settings) {
+function supervise(settings, isOnStdin) {
   if (!settings) return print({ error: 'no settings.js was named' });
 
-  const child = childProcess.spawn(process.execPath, [...process.execArgv, __filename, path.resolve(settings)], {
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  const child = childProcess.spawn(process.execPath, [
+    ...process.execArgv, __filename, path.resolve(settings), ...(isOnStdin ? ['-'] : []),
+  ], {
+    stdio: [isOnStdin ? 0 : 'ignore', 'ignore', 'ignore', 'pipe'],
     env: { ...process.env, CERTWARDEN_INSPECT_CHILD: String(process.pid) },
   });
   let received = Buffer.alloc(0);
@@ -71,17 +77,19 @@ function supervise(settings) {
     clearTimeout(timer);
     if (late) return print({ error: `settings.js did not come to an end within ${DEADLINE_MILLISECONDS / 1000} s` });
     if (received.length > OUTPUT_BYTES) return print({ error: 'settings.js has more to say than 64 KiB' });
+    const early = { error: `settings.js ended the inspection early (${signal ?? `exit ${code}`})` };
     try {
-      return print(JSON.parse(received.toString('utf8')));
+      return print(code === 0 ? JSON.parse(received.toString('utf8')) : early);
     } catch {
-      return print({ error: `settings.js ended the inspection early (${signal ?? `exit ${code}`})` });
+      return print(early);
     }
   });
 }
 
 // --- the child: runs settings.js and looks at what it exports -----------------------------------------------------
 
-async function inspectAndSend(settings) {
+async function inspectAndSend(settings, isOnStdin) {
+  const source = isOnStdin ? fs.readFileSync(0, 'utf8') : null;
   const send = fs.writeSync;
   const end = process.reallyExit.bind(process);
   const reads = watchReads();
@@ -93,15 +101,28 @@ async function inspectAndSend(settings) {
   try {
     if (!fs.existsSync(settings)) throw new Error(`there is no ${settings}`);
     process.argv = [process.argv[0], settings];
-    const exported = require(settings);
+    const exported = isOnStdin ? runAs(settings, source) : require(settings);
     findings = await describe(exported, reads);
   } catch (error) {
     findings = { error: sentence(error) };
   }
   findings.blocked = [...blocked].slice(0, LIST_LENGTH);
   findings.node = process.version;
-  send(3, JSON.stringify(findings));
+  send(3, toJson(findings));
   end(0);
+}
+
+/** What `source` exports where it stands in `settings`: whatever else there is to loading it, Node does as ever. */
+function runAs(settings, source) {
+  const file = fs.realpathSync(settings);
+  const { prototype } = module_.Module;
+  const compile = prototype._compile;
+  prototype._compile = function (content, name, ...rest) {
+    if (name !== file) return compile.call(this, content, name, ...rest);
+    prototype._compile = compile;
+    return compile.call(this, source.replace(/^\uFEFF/, ''), name, ...rest);
+  };
+  return require(settings);
 }
 
 async function describe(settings, reads) {
@@ -111,10 +132,12 @@ async function describe(settings, reads) {
     https: { kind, error, ...optional(() => describeTls(value, reads)) },
     https_refresh_interval: scalar(settings.httpsRefreshInterval),
     require_https: Boolean(settings.requireHttps),
+    exports: optional(() => Object.keys(settings).slice(0, LIST_LENGTH).map((name) => text(`${name}: ${typeof settings[name]}`))),
     ui_host: scalar(settings.uiHost),
     ui_port: scalar(settings.uiPort),
     http_admin_root: scalar(settings.httpAdminRoot),
     http_node_root: scalar(settings.httpNodeRoot),
+    disable_editor: Boolean(settings.disableEditor),
     admin_auth: optional(() => describeAdminAuth(settings.adminAuth)),
     http_node_auth: optional(() => describeBasicAuth(settings.httpNodeAuth)),
     http_static_auth: optional(() => describeBasicAuth(settings.httpStaticAuth)),
@@ -156,7 +179,7 @@ function inTime(promise) {
 
 function describeTls(options, reads) {
   if (!options) return { tls: false, certwarden: null };
-  const mark = options[Symbol.for('certwarden')];
+  const mark = options[MARK];
   const { usable, context } = tryOut(options);
   return {
     tls: true,
@@ -242,12 +265,12 @@ function describeAdminAuth(auth) {
     users: typeof auth.users === 'function' ? 'function' : users.length,
     default_permissions: Array.isArray(anyone) ? anyone.slice(0, LIST_LENGTH).map(scalar) : scalar(anyone),
     everyone_may_do_everything: list(anyone).includes('*'),
-    sample_password: users.some((user) => user?.password === SAMPLE_HASH),
+    sample_password: users.some((user) => SAMPLE_HASH.test(user?.password)),
   };
 }
 
 function describeBasicAuth(auth) {
-  return { set: Boolean(auth), sample_password: auth?.pass === SAMPLE_HASH };
+  return { set: Boolean(auth), sample_password: SAMPLE_HASH.test(auth?.pass) };
 }
 
 /** uibuilder's own server takes Node-RED's https as it stands; a function it takes for a request listener, and then
@@ -261,7 +284,7 @@ function describeUibuilder(settings, httpsKind) {
     port: scalar(uibuilder.port),
     custom_type: scalar(uibuilder.customType),
     https: kindOf(uibuilder.https),
-    certwarden: Boolean(uibuilder.https?.[Symbol.for('certwarden')]),
+    certwarden: Boolean(uibuilder.https?.[MARK]),
     own_server: ownServer,
     without_certificate: ownServer && wantsTls && !uibuilder.https && /^function/.test(httpsKind),
   };

@@ -10,8 +10,10 @@ import json
 import os
 import pwd
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +24,14 @@ from certwarden.targets import foreign
 from certwarden.targets.process import Finished, Identity, Limits, harmless_environment, run
 
 INSPECTION_LIMITS = Limits(seconds=10, output=64 * 1024)
-# Limits that a child sets upon itself hold whoever it runs as, and for all that it starts.
-_WITH_LIMITS = ("/bin/sh", "-c", 'ulimit -t 10; ulimit -c 0; exec "$@"', "sh")
+# Limits that a child sets upon itself hold whoever it runs as, and for all that it starts: of
+# seconds of work, core dumps, and KiB of memory.
+_ULIMITS = "{ ulimit -t 10; ulimit -c 0; ulimit -d 1048576; } 2>/dev/null"
+_WITH_LIMITS = ("/bin/sh", "-c", f'{_ULIMITS}; exec "$@"', "sh")
 _PACKAGE = "certwarden.targets.node_red"
 _MAX_ITEMS = 50
 _T = TypeVar("_T")
+_LOGINS = {"credentials", "strategy", "function"}
 _KINDS = {"absent", "object", "function", "promise", "function-returning-promise", "invalid"}
 
 
@@ -72,6 +77,7 @@ class Https:
     is_usable: bool
     unusable_because: str | None
     leaf: Leaf | None
+    refuses_strangers: bool = False  # those without a certificate that it asks for
 
 
 @dataclass(frozen=True)
@@ -87,38 +93,49 @@ class Inspection:
     ui_port: str | None
     uibuilder_without_certificate: bool
     blocked: tuple[str, ...]  # what it tried to do beside answering
+    is_editor_protected: bool  # by a login (adminAuth), or because there is none
+    has_sample_password: bool  # the hash of "password" that settings.js shows as its example
+    ticket_keys: bool  # sessions can be resumed, whatever the list of revoked ones says
+    uibuilder_port: str | None
+    is_editor_disabled: bool
+    lets_everybody_edit: bool = False  # adminAuth gives those without a login every right
+    exports: tuple[str, ...] = ()  # each setting's name and the type of its value
 
 
-def inspect(settings: Path, *, node: Path | None = None) -> Inspection:
+def inspect(
+    settings: Path,
+    *,
+    node: Path | None = None,
+    user: str | None = None,
+    source: bytes | None = None,
+) -> Inspection:
     """Runs settings.js and says what it exports; `node` is the program that runs Node-RED.
 
-    Takes 10 s at most. As root it runs as whoever settings.js belongs to. Raises TargetError where
-    it cannot be run at all; a mistake in settings.js itself is part of the answer.
+    `user` is who Node-RED runs as; without one, root runs it as whoever settings.js belongs to.
+    `source` is run as if it stood in settings.js. Takes 10 s at most. Raises TargetError where it
+    cannot be run at all; a mistake in settings.js itself is part of the answer.
     """
     program = _find_node(node)
     settings = settings.absolute()
-    identity = _identity_for(settings)
-    home = _home_of(os.geteuid() if identity is None else identity.uid, settings)
-    script = resources(_PACKAGE) / "inspect.js"
-    try:
-        finished = run(
-            (*_WITH_LIMITS, program, str(script), str(settings)),
-            INSPECTION_LIMITS,
-            environment={**harmless_environment(), "HOME": str(home)},
-            directory=home,
-            identity=identity,
-        )
-    except OSError as error:
-        raise TargetError(
-            f"{program} cannot be started in {home}: {clean(error.strerror or str(error))}",
-            "see whether Node-RED's user may enter that directory",
-        ) from None
-    return read_inspection(settings, _answer(finished, settings))
+    identity = _identity_for(settings, user)
+
+    def evaluate() -> bytes:
+        return json.dumps(_evaluate(settings, program, identity, source)).encode()
+
+    if identity is None or os.geteuid() == 0:
+        answer = evaluate()
+    else:  # only root can start what is somebody else, and end it whatever it does
+        answer = foreign.run_as(Identity(0, 0), [], evaluate)
+    return read_inspection(settings, json.loads(answer))
 
 
 def read_inspection(settings: Path, answer: Mapping[str, Any]) -> Inspection:
     """The answer of `inspect.js` with every value checked; what is not of its type is left out."""
     https, uibuilder = _mapping(answer.get("https")), _mapping(answer.get("uibuilder"))
+    login = _mapping(answer.get("admin_auth"))
+    auths = (login, *(_mapping(answer.get(f"http_{kind}_auth")) for kind in ("node", "static")))
+    has_no_editor = answer.get("disable_editor") is True or answer.get("http_admin_root") is False
+    lets_everybody_edit = login.get("everyone_may_do_everything") is True
     error = _text(answer.get("error"))
     return Inspection(
         settings=settings,
@@ -130,7 +147,27 @@ def read_inspection(settings: Path, answer: Mapping[str, Any]) -> Inspection:
         ui_port=_scalar(answer.get("ui_port")),
         uibuilder_without_certificate=uibuilder.get("without_certificate") is True,
         blocked=_each(answer.get("blocked"), _text),
+        is_editor_protected=has_no_editor
+        or (login.get("kind") in _LOGINS and not lets_everybody_edit),
+        has_sample_password=any(each.get("sample_password") is True for each in auths),
+        ticket_keys=https.get("ticket_keys") is True,
+        uibuilder_port=_scalar(uibuilder.get("port")),
+        is_editor_disabled=has_no_editor,
+        lets_everybody_edit=lets_everybody_edit,
+        exports=_each(answer.get("exports"), _text),
     )
+
+
+def https_line(spec: TargetSpec) -> str:
+    """The property that has Node-RED take up what is published for this target."""
+    live = json.dumps(str(spec.directory))
+    options = f"live: {live}, clientAuth: true" if spec.client_auth else f"live: {live}"
+    return f"https: require({_module('hot.js')})({{ {options} }})"
+
+
+def identity_line() -> str:
+    """The property that tells flows whose certificate it was."""
+    return f"httpNodeMiddleware: require({_module('identity.js')})"
 
 
 def snippet(spec: TargetSpec) -> str:
@@ -138,18 +175,16 @@ def snippet(spec: TargetSpec) -> str:
 
     Where it asks its clients for certificates, flows learn whose they are as well.
     """
-    live = json.dumps(str(spec.directory))
-    options = f"live: {live}, clientAuth: true" if spec.client_auth else f"live: {live}"
     lines = [
         "// certwarden: HTTPS by certificates that are taken up without a restart.",
         "// It belongs inside module.exports = { … }, in place of any other `https`.",
-        f"https: require({_module('hot.js')})({{ {options} }}),",
+        f"{https_line(spec)},",
     ]
     if spec.client_auth:
         identity = _module("identity.js")
         lines += [
             "// Whose certificate it was: msg.req.certwarden.name after an http-in node.",
-            f"httpNodeMiddleware: require({identity}),",
+            f"{identity_line()},",
             "// The same as msg._client.name in uibuilder; belongs inside its uibuilder: { … }.",
             f"// hooks: require({identity}).uibuilder,",
             "// The same as msg._client.certwarden.name in Dashboard 2.",
@@ -186,19 +221,59 @@ def _find_node(node: Path | None) -> str:
     return found
 
 
-def _identity_for(settings: Path) -> Identity | None:
-    """Whom to run it as: whoever could have written it; None where those are we.
+def _evaluate(
+    settings: Path, program: str, identity: Identity | None, source: bytes | None
+) -> Mapping[str, Any]:
+    home = _home_of(os.geteuid() if identity is None else identity.uid, settings)
+    script = resources(_PACKAGE) / "inspect.js"
+    further = [] if source is None else ["-"]
+    try:
+        with _lent(source) as stdin:
+            finished = run(
+                (*_WITH_LIMITS, program, str(script), str(settings), *further),
+                INSPECTION_LIMITS,
+                environment={**harmless_environment(), "HOME": str(home)},
+                directory=home,
+                identity=identity,
+                stdin=stdin,
+            )
+    except OSError as error:
+        raise TargetError(
+            f"{program} cannot be started in {home}: {clean(error.strerror or str(error))}",
+            "see whether Node-RED's user may enter that directory",
+        ) from None
+    return _answer(finished, settings)
+
+
+@contextmanager
+def _lent(source: bytes | None) -> Iterator[int]:
+    """A descriptor to read the source from: it may hold secrets, and is on no disk."""
+    if source is None:
+        yield subprocess.DEVNULL
+        return
+    with os.fdopen(os.memfd_create("settings.js"), "w+b") as file:
+        file.write(source)
+        file.seek(0)
+        yield file.fileno()
+
+
+def _identity_for(settings: Path, user: str | None = None) -> Identity | None:
+    """Whom to run it as: Node-RED's user, else whoever could have written it; None for ourselves.
 
     What another user has written is never run with our rights, unless that user is root.
     """
+    if user is not None and foreign.is_root():
+        return _with_groups(_identity_of(user, settings))
     try:
         owner = foreign.owner_of(settings)
     except OSError as error:
         raise TargetError(
             f"{settings} cannot be read: {error.strerror}", "name Node-RED's settings.js"
         ) from None
-    if os.geteuid() != 0:
-        if owner.uid in (0, os.geteuid()):
+    if owner.uid == os.geteuid() != 0:
+        return None
+    if not foreign.is_root():
+        if owner.uid == 0:
             return None
         raise TargetError(
             f"{settings} is a program, and belongs to another user",
@@ -209,7 +284,27 @@ def _identity_for(settings: Path) -> Identity | None:
             f"{settings} is a program, it belongs to root, and it is not run as root",
             f"run it as Node-RED's user: sudo -u USER certwarden nodered inspect {settings}",
         )
-    return owner
+    return _with_groups(owner)
+
+
+def _with_groups(identity: Identity) -> Identity:
+    return replace(identity, groups=tuple(foreign.groups_of(identity)))
+
+
+def _identity_of(user: str, settings: Path) -> Identity:
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        raise TargetError(
+            f"there is no user {clean(user, 60)}, whom Node-RED is said to run as",
+            "name another, or make that user",
+        ) from None
+    if found.pw_uid == 0:
+        raise TargetError(
+            f"Node-RED runs as root, and {settings} is a program that is not run as root here",
+            "have Node-RED run as a user of its own, or change settings.js by hand",
+        )
+    return Identity(found.pw_uid, found.pw_gid)
 
 
 def _home_of(uid: int, settings: Path) -> Path:
@@ -264,6 +359,8 @@ def _https(answer: Mapping[str, Any]) -> Https:
         )
         if leaf
         else None,
+        refuses_strangers=answer.get("request_cert") is True
+        and answer.get("reject_unauthorized") is True,
     )
 
 

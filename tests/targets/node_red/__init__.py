@@ -1,0 +1,1 @@
+"""Node-RED's settings.js: read, judged and changed."""

@@ -16,13 +16,15 @@ from pathlib import Path
 import pytest
 
 from certwarden import __version__
-from certwarden.cli.arguments import EXIT_CODES, parser
+from certwarden.cli.arguments import EXIT_CODES, parse, parser
 from certwarden.config import load
+from certwarden.doctor.examination import checks
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 ADRS = sorted((ROOT / "docs" / "adr").iterdir())
 README, OPERATIONS = PAGES[0], ROOT / "docs" / "operations.md"
+REFERENCE, DOCTOR = ROOT / "docs" / "reference.md", ROOT / "docs" / "doctor.md"
 
 # Where certwarden is the program that is run, and not a user, a group or a directory.
 _CALL = re.compile(
@@ -35,6 +37,8 @@ _OF_ONE_MACHINE = (
     re.compile(re.escape(f"{ROOT}/")),
 )
 _NOT_OURS = {"__pycache__", "build", "node_modules"}
+_RESULTS = {"ok", "WARNING", "ERROR", "skipped"}
+_MOST_OPTIONS = 12  # a command with more has a table of its own for them
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,10 @@ def prose(page: Path) -> str:
     return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-def rows(page: Path) -> Iterator[tuple[str, ...]]:
-    """The cells of every row of the page's tables, their heads and rules left out."""
-    lines = prose(page).splitlines()
+def rows(page: Path, under: str = "") -> Iterator[tuple[str, ...]]:
+    """The cells of every row of the page's tables, heads and rules left out; of a part only."""
+    parts = prose(page).split("\n## ")
+    lines = "\n".join(each for each in parts if each.startswith(under)).splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         is_head = re.fullmatch(r"\|( --- \|)+", following)
         if line.startswith("| ") and "| --- |" not in line and not is_head:
@@ -93,6 +98,8 @@ def synopses(
         if act.option_strings and act.dest != "help" and act.help != argparse.SUPPRESS
     ]
     parts = [*map(_positional, positional), *map(_option, options)]
+    if len(options) > _MOST_OPTIONS:
+        parts = ["[OPTION…]"]
     yield " ".join(words), " ".join([*words, *parts])
 
 
@@ -103,29 +110,48 @@ def _positional(action: argparse.Action) -> str:
 
 def _option(action: argparse.Action) -> str:
     name = action.option_strings[-1]
-    return f"[{name}]" if action.nargs == 0 else f"[{name} {action.metavar}]"
+    text = name if action.nargs == 0 else f"{name} {action.metavar}"
+    return text if action.required else f"[{text}]"
+
+
+@cache
+def whole() -> argparse.ArgumentParser:
+    """The real parser, which remembers nothing of what it has taken."""
+    return parser()
 
 
 def test_the_table_of_commands_is_the_parsers() -> None:
     """Every command and option is documented, and none that does not exist."""
-    commands = dict(synopses(parser()))
+    commands = dict(synopses(whole()))
     starts = {name.split()[0] for name in commands}
     documented = [
         row[0].strip("`")
-        for row in rows(OPERATIONS)
+        for row in rows(REFERENCE, under="Commands")
         if row[0].startswith("`") and row[0].strip("`").split(maxsplit=1)[0] in starts
     ]
     assert sorted(documented) == sorted(commands.values())
+
+
+def test_the_options_of_setup_are_documented() -> None:
+    """Setup has too many options for one line, so each has a row."""
+    (groups,) = [act for act in whole()._actions if isinstance(act, argparse._SubParsersAction)]
+    options = {
+        _option(act).strip("[]")
+        for act in groups.choices["setup"]._actions
+        if act.dest != "help" and act.help != argparse.SUPPRESS
+    }
+    cells = [row[0] for row in rows(REFERENCE, under="Options of setup")]
+    assert {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)} == options
 
 
 def test_the_options_of_all_commands_are_documented() -> None:
     """What stands before the command is in the synopsis above the table."""
     options = [
         each
-        for each in parser()._actions
+        for each in whole()._actions
         if each.option_strings and each.dest != "help" and each.help != argparse.SUPPRESS
     ]
-    text = OPERATIONS.read_text()
+    text = REFERENCE.read_text()
     listed = " ".join(_option(act) for act in options if act.dest != "version")
     assert f"`certwarden {listed} COMMAND`" in text
     assert "`--version`" in text
@@ -134,13 +160,14 @@ def test_the_options_of_all_commands_are_documented() -> None:
 def test_the_exit_codes_are_documented() -> None:
     """Every exit code of `--help` has a row."""
     codes = set(re.findall(r"^  (\d)  ", EXIT_CODES, re.MULTILINE))
-    assert codes <= {row[0] for row in rows(OPERATIONS)}
+    assert codes <= {row[0] for row in rows(REFERENCE)}
 
 
 def calls(page: Path) -> Iterator[str]:
     """The arguments of every call of certwarden that the page shows or speaks of."""
-    lines = [line.strip() for block in blocks(page) for line in block.text.splitlines()]
-    names = dict(synopses(parser()))
+    whole_lines = (block.text.replace("\\\n", "") for block in blocks(page))
+    lines = [line.strip() for text in whole_lines for line in text.splitlines()]
+    names = dict(synopses(whole()))
     spoken = [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose(page))]
     # A sentence may name a command without what it takes; above its table stands the synopsis.
     lines += [
@@ -164,7 +191,7 @@ def complaint_about(call: str) -> str:
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         try:
-            parser().parse_args(shlex.split(call))
+            whole().parse_args(shlex.split(call))
         except SystemExit as end:
             return said.getvalue() if end.code else ""
     return ""
@@ -172,8 +199,9 @@ def complaint_about(call: str) -> str:
 
 def test_calls_are_found() -> None:
     """The look for calls sees those in blocks, in sentences, in units and in crontabs."""
-    seen = set(calls(OPERATIONS)) | set(calls(README))
-    assert {"renew", "config check", "--quiet renew", "renew --dry-run"} <= seen
+    pages = (OPERATIONS, README, REFERENCE, ROOT / "docs" / "first-ten-minutes.md")
+    seen = {call for page in pages for call in calls(page)}
+    assert {"deploy", "config check", "--quiet renew", "setup", "setup --remove"} <= seen
 
 
 # ── the examples ──────────────────────────────────────────────────────────────────────────────────
@@ -186,30 +214,58 @@ def test_a_newcomers_two_commands_come_first() -> None:
         assert os.access(ROOT / "script" / script, os.X_OK)
 
 
-@pytest.mark.parametrize("block", TOML_BLOCKS, ids=str)
-def test_every_configuration_that_is_shown_loads(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A configuration that is copied from a page has no mistake; a part is put to README's."""
+def configuration(block: Block, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration that is copied from a page, as a file; a part is put to README's."""
     ours = grp.getgrgid(os.getgid())
     monkeypatch.setattr(
         grp, "getgrnam", dict.fromkeys(("tls-nodered", "mosquitto"), ours).__getitem__
     )
     for name in ("cloudflare.token", "backup.passphrase"):
-        secret = tmp_path / name
+        secret = directory / name
         secret.touch(mode=0o600)
         secret.write_text("c2VjcmV0\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
     text = block.text
     if "client_auth" in text and "[authority]" not in text:
         text += '[authority]\nname = "Home client CA"\n'
     if "[acme]" not in text:
         (whole,) = (each.text for each in TOML_BLOCKS if each.page == README)
         text = whole.partition("[[certificate.target]]")[0] + text
-    config = tmp_path / "config.toml"
+    config = directory / "config.toml"
     config.touch(mode=0o600)
     config.write_text(text)
-    (certificate,) = load(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).certificates
-    assert len(certificate.targets) == text.count("[[certificate.target]]")
+    return config
+
+
+@pytest.mark.parametrize("block", TOML_BLOCKS, ids=str)
+def test_every_configuration_that_is_shown_loads(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration that is copied from a page has no mistake."""
+    config = configuration(block, tmp_path, monkeypatch)
+    (certificate,) = load(config, os.environ).certificates
+    assert len(certificate.targets) == config.read_text().count("[[certificate.target]]")
+
+
+@pytest.mark.parametrize("block", TOML_BLOCKS, ids=str)
+def test_every_snippet_that_is_shown_can_be_had(
+    block: Block,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where a page shows a target and the call for its snippet, that call prints it."""
+    config = configuration(block, tmp_path, monkeypatch)
+    targets = {each.name: each for each in load(config, os.environ).certificates[0].targets}
+    for call in {call for call in calls(block.page) if call.startswith("snippet ")}:
+        _, program, *names = call.split()
+        meant = [targets[name] for name in names if name in targets]
+        if not names and len(targets) == 1:
+            meant = [each for each in targets.values() if each.kind.name == program]
+        for target in meant:
+            arguments = parse(["--config", str(config), *call.split()])
+            assert arguments.run(arguments) == 0
+            assert str(target.directory) in capsys.readouterr().out
 
 
 @cache
@@ -229,11 +285,45 @@ def _literal(node: ast.expr) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
 
 
-def test_every_sentence_of_failure_is_the_programs() -> None:
+@pytest.mark.parametrize("page", ["failures.md", "doctor.md"])
+def test_every_sentence_of_failure_is_the_programs(page: str) -> None:
     """What is explained under failures is what the program says, word by word."""
-    explained = [row[0] for row in rows(ROOT / "docs" / "failures.md")]
+    explained = [row[0] for row in rows(ROOT / "docs" / page) if row[0] not in _RESULTS]
     assert len(explained) > 20
     assert [sentence for sentence in explained if sentence not in sentences()] == []
+
+
+def test_every_check_of_the_doctor_has_an_entry() -> None:
+    """Each check is explained under its name, and none that does not exist."""
+    explained = re.findall(r"^### (.+)$", prose(DOCTOR), re.MULTILINE)
+    assert sorted(explained) == sorted(checks())
+
+
+def test_every_page_that_the_program_names_is_there() -> None:
+    """A hint that sends somebody to a page sends him to one that exists."""
+    named = re.findall(r"docs/[\w/-]+\.md", sentences())
+    assert [page for page in named if not (ROOT / page).exists()] == []
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    """The table of the configuration has each key that the example shows, and no other."""
+    cells = [row[0] for row in rows(REFERENCE, under="Configuration")]
+    documented = {name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)}
+    assert documented == set(example_keys())
+
+
+def example_keys() -> Iterator[str]:
+    """Every key in the example, those in comments too, by its path; a section that may repeat."""
+    section = ""
+    for line in (ROOT / "config.example.toml").read_text().splitlines():
+        if head := re.fullmatch(r"#?\[+([\w.]+)\]+", line):
+            section = f"{head[1]}."
+        elif key := re.match(r"#?(\w+) = (.*)", line):
+            inner = re.findall(r"(\w+) = ", key[2]) if key[1] == "eab" else []
+            names = [f"{key[1]}.{name}" for name in inner] or [key[1]]
+            path = section.replace("acme.fallback.", "acme.")
+            yield from (f"{path}{name}" for name in names)
+    yield "acme.fallback"
 
 
 def test_every_name_in_the_glossary_is_in_the_code() -> None:

@@ -46,8 +46,10 @@ def _run(argv: Sequence[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # before anything secret is read
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    is_verbose = False
     try:
         arguments = parse(argv)
+        is_verbose = arguments.verbose
         code: int = arguments.run(arguments)
     except ConfigError as error:
         for mistake in error.mistakes:
@@ -56,6 +58,7 @@ def _run(argv: Sequence[str]) -> int:
         return error.exit_code
     except Error as error:
         _complain(error.what, error.hint)
+        _explain(error, is_verbose=is_verbose)
         return error.exit_code
     except KeyboardInterrupt:
         _complain("interrupted; run it again to go on")
@@ -66,11 +69,33 @@ def _run(argv: Sequence[str]) -> int:
         where = clean(str(error.filename or "the output could not be written"))
         _complain(f"{where}: {error.strerror or type(error).__name__}")
     except Exception as mistake:  # noqa: BLE001 - one of ours must not look like one of theirs
-        unforeseen = as_error(mistake)
-        _complain(unforeseen.what, unforeseen.hint)
+        _confess(mistake, argv)
     else:
         return code
     return FAILED
+
+
+def _confess(mistake: Exception, argv: Sequence[str]) -> None:
+    """A mistake of ours is one line, and a file for whoever can put it right."""
+    from certwarden.cli.bug_report import write_bug_report
+
+    unforeseen = as_error(mistake)
+    try:
+        path = write_bug_report(mistake, argv)
+    except Exception:  # noqa: BLE001 - one mistake is enough
+        path = None
+    written = f"please report this: {path} says where it happened, without secrets"
+    _complain(unforeseen.what, written if path is not None else unforeseen.hint)
+
+
+def _explain(error: Error, *, is_verbose: bool) -> None:
+    """Where an error came from, for who wants to know."""
+    if not is_verbose:
+        return
+    from certwarden.cli.bug_report import cause_lines
+
+    for line in cause_lines(error):
+        print(f"certwarden: from {line}", file=sys.stderr)
 
 
 def _complain(what: str, hint: str = "") -> None:

@@ -80,26 +80,6 @@ def plan(arguments: Namespace) -> int:
     return FAILED if any(troubles) else DONE
 
 
-def status(arguments: Namespace) -> int:
-    """Every certificate as it is."""
-    from certwarden.lifecycle.authority import observe_authority
-    from certwarden.lifecycle.judge import ClockJudge
-    from certwarden.lifecycle.observe import observe
-    from certwarden.lifecycle.status import authority_needs_attention, needs_attention
-
-    config = read_config(arguments)
-    with open_warden(arguments, config, is_read_only=True) as warden:
-        now = warden.clock.now()
-        observed = observe(warden, config.certificates, is_probing=not arguments.offline)
-        authority = observe_authority(warden)
-        is_troubled = any(needs_attention(seen, now) for seen in observed)
-        is_troubled = is_troubled or authority_needs_attention(authority, now)
-        verdict = ClockJudge(warden).assess(now, needs_date=is_troubled and not arguments.offline)
-    render.show_status(observed, authority, verdict, warden.policy, now, is_json=arguments.json)
-    is_doubtful = verdict.is_asked and not verdict.is_trusted
-    return ATTENTION if is_troubled or is_doubtful else DONE
-
-
 def history(arguments: Namespace) -> int:
     """What happened, newest first."""
     config = read_config(arguments)

@@ -81,6 +81,16 @@ class Outputs:
         reserved = Reserved(path.parent, (path.name,), uid=uid, gid=gid)
         return self._reserve(path, reserved)[path.name]
 
+    def reserve_again(self, path: Path, marker: bytes) -> Output:
+        """The same for a file that is made again and again: it takes the place of one of its kind.
+
+        That is a file of the caller's, or of ours, that begins with the marker; any other is left
+        alone. The new one is there, whole, with `keep`.
+        """
+        uid, gid = _caller()
+        reserved = Reserved(path.parent, (path.name,), uid=uid, gid=gid, marker=marker)
+        return self._reserve(path, reserved)[path.name]
+
     def reserve_all(self, directory: Path, names: Sequence[str]) -> Mapping[str, Output]:
         """The same for many files of one directory, by their names; one that exists spoils it all.
 

@@ -12,6 +12,7 @@ import errno
 import os
 import signal
 import socket
+import stat
 import warnings
 from pathlib import Path
 
@@ -27,7 +28,9 @@ _MESSAGE = 64
 class Reserved:
     """The files to make, all of one directory, and whose they are: uid and gid None are our own.
 
-    `may_make_directory`: where it is missing it is made, 0700 and theirs too.
+    `may_make_directory`: where it is missing it is made, 0700 and theirs too. With a `marker` each
+    file is made under another name, and takes its own with `keep`: from nothing, or from a file of
+    theirs or ours that begins with the marker.
     """
 
     directory: Path
@@ -36,6 +39,7 @@ class Reserved:
     uid: int | None = None
     gid: int | None = None
     may_make_directory: bool = False
+    marker: bytes = b""
 
     def path(self, index: int) -> Path:
         """Of one of the files; of the directory where the index is negative."""
@@ -159,6 +163,9 @@ class _Desk:
     def __init__(self, reserved: Reserved) -> None:
         self._reserved = reserved
         self._made: list[tuple[int, int]] = []  # device and inode of each file that is ours
+        self._working = reserved.names  # what the files are called until they are kept
+        if reserved.marker:
+            self._working = tuple(f".{name[:200]}.{os.getpid()}" for name in reserved.names)
         self._directory = -1
         self._has_made_directory = False
         self.at = -1
@@ -176,8 +183,10 @@ class _Desk:
         if self._has_made_directory:
             self._give(self._directory, 0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        for index, name in enumerate(wanted.names):
+        for index, name in enumerate(self._working):
             self.at = index
+            if wanted.marker:
+                self._is_replacing(wanted.names[index])
             descriptor = os.open(name, flags, 0o600, dir_fd=self._directory)
             try:
                 found = os.fstat(descriptor)
@@ -189,7 +198,7 @@ class _Desk:
     def open(self, index: int) -> int:
         self.at = index
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(self._reserved.names[index], flags, dir_fd=self._directory)
+        descriptor = os.open(self._working[index], flags, dir_fd=self._directory)
         try:
             self._check(os.fstat(descriptor))
         except OSError:
@@ -198,11 +207,13 @@ class _Desk:
         return descriptor
 
     def keep(self) -> None:
-        for index, name in enumerate(self._reserved.names):
+        for index, name in enumerate(self._working):
             self.at = index
             found = self._look(name)
             if not found.st_size:
                 os.unlink(name, dir_fd=self._directory)
+            elif self._reserved.marker:
+                self._put_in_place(name, self._reserved.names[index])
         self.at = -1
         if len(self._reserved.names) > 1:
             _sync_file_system(self._directory)
@@ -217,13 +228,44 @@ class _Desk:
         """Removes what was made; what has become of it otherwise is somebody else's by now."""
         for index in range(len(self._made)):
             self.at = index
-            name = self._reserved.names[index]
+            name = self._working[index]
             with contextlib.suppress(OSError):
                 self._look(name)
                 os.unlink(name, dir_fd=self._directory)
         if self._has_made_directory:
             with contextlib.suppress(OSError):  # something is in it
                 self._reserved.directory.rmdir()
+
+    def _put_in_place(self, working: str, name: str) -> None:
+        ours = self._directory
+        if self._is_replacing(name):
+            os.rename(working, name, src_dir_fd=ours, dst_dir_fd=ours)
+        else:
+            os.link(working, name, src_dir_fd=ours, dst_dir_fd=ours)  # nothing is overwritten
+            os.unlink(working, dir_fd=ours)
+
+    def _is_replacing(self, name: str) -> bool:
+        """Whether a file is there that may be replaced; raises FileExistsError for any other."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, dir_fd=self._directory)
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # a link, or a file that is closed to us
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        try:
+            found = os.fstat(descriptor)
+            marker = self._reserved.marker
+            is_known = (
+                stat.S_ISREG(found.st_mode)
+                and found.st_uid in {self._reserved.uid, os.geteuid()}
+                and os.pread(descriptor, len(marker), 0) == marker
+            )
+        finally:
+            os.close(descriptor)
+        if not is_known:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        return True
 
     def _give(self, descriptor: int, mode: int) -> None:
         uid, gid = self._reserved.uid, self._reserved.gid

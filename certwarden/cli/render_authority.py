@@ -18,7 +18,7 @@ from certwarden.cli.shapes import (
 )
 from certwarden.lifecycle.authority_alarms import CLIENT_STAGES
 from certwarden.lifecycle.status import ClientState, client_state
-from certwarden.model import Crl, ObservedAuthority, Proof, Root, Rung
+from certwarden.model import ClientCertificate, Crl, ObservedAuthority, Proof, Root, Rung
 
 
 def authority_json(seen: ObservedAuthority | None, now: datetime) -> dict[str, Any] | None:
@@ -37,7 +37,7 @@ def authority_json(seen: ObservedAuthority | None, now: datetime) -> dict[str, A
         "crl": _crl_json(seen.crl) if seen.crl else None,
         "unlisted": len(seen.unlisted),
         "ladder": [_rung_json(rung) for rung in seen.ladder],
-        "clients": _client_counts(seen, now),
+        "clients": client_counts(seen, now),
         "targets": [_proof_json(proof) for _, proof in sorted(seen.proofs.items())],
         "error": error_json(seen.trouble),
     }
@@ -61,7 +61,7 @@ def authority_lines(seen: ObservedAuthority, now: datetime) -> Iterator[str]:
     yield f"           {date_text(root.not_before)} to {date_text(root.not_after)}, {left}"
     yield f"  SHA-256  {root.fingerprint}"
     yield from _list_lines(seen, now)
-    counts = _client_counts(seen, now)
+    counts = client_counts(seen, now)
     text = ", ".join(f"{counts[state]} {state}" for state in ("valid", "revoked", "expired"))
     if counts["expiring"]:
         verb = "ends" if counts["expiring"] == 1 else "end"
@@ -123,18 +123,25 @@ def _list_lines(seen: ObservedAuthority, now: datetime) -> Iterator[str]:
         yield f"  ladder   {len(seen.ladder)} signed ahead, until {date_text(last.next_update)}"
 
 
-def _client_counts(seen: ObservedAuthority, now: datetime) -> dict[str, int]:
+def client_counts(seen: ObservedAuthority, now: datetime) -> dict[str, int]:
+    """How many client certificates are in each state, and how many of the valid end soon."""
     states = Counter(client_state(each, now) for each in seen.clients)
-    expiring = [
-        each
+    named = (ClientState.VALID, ClientState.REVOKED, ClientState.EXPIRED)
+    ending = len(ending_clients(seen, now))
+    return {state.value: states[state] for state in named} | {"expiring": ending}
+
+
+def ending_clients(seen: ObservedAuthority, now: datetime) -> list[ClientCertificate]:
+    """Those that end soon and have no successor, soonest first."""
+    ending = [
+        (each.not_after, each)
         for each in seen.clients
         if client_state(each, now) is ClientState.VALID
         and each.supersede_at is None
         and each.not_after is not None
         and each.not_after - now <= CLIENT_STAGES[0]
     ]
-    named = (ClientState.VALID, ClientState.REVOKED, ClientState.EXPIRED)
-    return {state.value: states[state] for state in named} | {"expiring": len(expiring)}
+    return [each for _, each in sorted(ending, key=lambda pair: pair[0])]
 
 
 def _crl_json(crl: Crl) -> dict[str, Any]:

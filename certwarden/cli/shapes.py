@@ -6,11 +6,15 @@ times are UTC with a Z; hex is lower case. Text says the same in fewer words and
 
 import json
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certwarden.errors import Error
 
+if TYPE_CHECKING:
+    from certwarden.lifecycle.trust import Verdict
+
 _BAR_WIDTH = 24
+_YEAR = timedelta(days=365)
 
 
 def time_text(instant: datetime) -> str:
@@ -32,20 +36,48 @@ def left_text(duration: timedelta) -> str:
     """How much of a life is left."""
     if duration <= timedelta(0):
         return "expired"
+    if duration >= 2 * _YEAR:
+        return f"{duration // _YEAR} years left"
     if duration >= timedelta(days=2):
         return f"{round(duration / timedelta(days=1))} days left"
     return f"{duration // timedelta(hours=1)} hours left"
 
 
-def bar_text(start: datetime, end: datetime, now: datetime) -> str:
-    """A life as a bar: what has passed, then what is left."""
-    passed = round(_BAR_WIDTH * min(max((now - start) / (end - start), 0.0), 1.0))
-    return "█" * passed + "░" * (_BAR_WIDTH - passed)
+def bar_text(
+    start: datetime,
+    end: datetime,
+    now: datetime,
+    mark: datetime | None = None,
+    *,
+    width: int = _BAR_WIDTH,
+) -> str:
+    """A life as a bar: what has passed, then what is left; ┃ where the mark lies within it."""
+
+    def cells(instant: datetime) -> int:
+        return round(width * min(max((instant - start) / (end - start), 0.0), 1.0))
+
+    passed = cells(now) if end > start else width
+    bar = "█" * passed + "░" * (width - passed)
+    if mark is None or not start <= mark < end:
+        return bar
+    place = min(cells(mark), width - 1)
+    return f"{bar[:place]}┃{bar[place + 1 :]}"
 
 
 def error_json(error: Error | None) -> dict[str, str] | None:
     """What is wrong, and what to do."""
     return {"what": error.what, "hint": error.hint} if error else None
+
+
+def clock_json(verdict: "Verdict | None") -> dict[str, bool | None] | None:
+    """Whether the clock is synchronised and trusted; None where nobody can tell, or has asked."""
+    if verdict is None:
+        return None
+    is_known = verdict.is_trusted or verdict.is_asked
+    return {
+        "synchronised": verdict.synchronised,
+        "trusted": verdict.is_trusted if is_known else None,
+    }
 
 
 def show_json(value: Any) -> None:

@@ -34,6 +34,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration that is in order; nobody is there to talk to."""
     for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "CERTWARDEN_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where a bug is written down
     (tmp_path / "token").touch(mode=0o600)
     (tmp_path / "token").write_text("cfut_" + "0" * 40)
     path = tmp_path / "config.toml"

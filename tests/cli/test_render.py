@@ -17,13 +17,11 @@ from certwarden.model import (
     Call,
     DeployOutcome,
     Job,
-    KeyType,
     Observed,
     ObservedTarget,
     Policy,
     Served,
     Trust,
-    Unreachable,
 )
 from tests.builders import (
     NOW,
@@ -31,7 +29,6 @@ from tests.builders import (
     a_pair,
     a_stored,
     a_target_spec,
-    an_attempt,
     an_event,
     an_installed,
 )
@@ -45,67 +42,8 @@ def observed(*targets: ObservedTarget) -> Observed:
     return Observed(a_certificate_spec(targets=[t.spec for t in targets]), STORED, None, targets)
 
 
-def failing(seen: Observed) -> Observed:
-    """Another key type is wanted, and the attempt to get it has failed."""
-    spec = replace(seen.spec, key_type=KeyType.ECDSA_P384)
-    return replace(seen, spec=spec, failures=(an_attempt(),))
-
-
-def a_target(seen: Served | Unreachable) -> ObservedTarget:
+def a_target(seen: Served) -> ObservedTarget:
     return ObservedTarget(a_target_spec(), an_installed(STORED.pair), seen, None)
-
-
-def test_status_json_has_every_field_of_the_contract(capsys: Shown) -> None:
-    """Times with a Z, even lower-case hex, null where there is nothing."""
-    target = a_target(Served(STORED.certificate))
-    render.show_status([failing(observed(target))], None, TRUSTED, Policy(), NOW, is_json=True)
-    document = json.loads(capsys.readouterr().out)
-    (certificate,) = document["certificates"]
-    assert set(certificate) >= {
-        *("name", "domains", "state", "serial", "fingerprint_sha256", "issuer"),
-        *("not_before", "not_after", "renewal", "last_error", "targets"),
-    }
-    assert certificate["state"] == "failing"
-    assert certificate["last_error"]["what"] == "the CA could not be reached"
-    assert certificate["renewal"] == {
-        "at": "2026-11-22T12:00:00Z",
-        "reason": "domains-changed",
-    }
-    assert certificate["targets"][0]["served"] == STORED.certificate.fingerprint
-    assert "2026-11-22T12:00:48Z" <= certificate["last_error"]["next_try"] <= "2026-11-22T12:01:00Z"
-    assert document["authority"] is None
-    assert document["clock"] == {"synchronised": True, "trusted": True}
-
-
-def test_a_doubtful_clock_is_told_after_the_certificates(capsys: Shown) -> None:
-    """What is wrong with it, and what to do; JSON says no more than whether it is trusted."""
-    doubtful = Verdict(Trust.CONTRADICTED, None, "the clock is ahead", "set it")
-    render.show_status([observed()], None, doubtful, Policy(), NOW, is_json=False)
-    shown = capsys.readouterr().out.splitlines()
-    assert shown[-2:] == ["clock  NOT TRUSTED: the clock is ahead", "       set it"]
-    render.show_status([observed()], None, doubtful, Policy(), NOW, is_json=True)
-    clock = json.loads(capsys.readouterr().out)["clock"]
-    assert clock == {"synchronised": None, "trusted": False}
-
-
-def test_status_text_shows_life_renewal_and_targets(capsys: Shown) -> None:
-    """A third of 90 days has passed: a third of the bar is full."""
-    other = a_target(Served(a_pair().certificate))
-    render.show_status([failing(observed(other))], None, TRUSTED, Policy(), NOW, is_json=False)
-    text = capsys.readouterr().out
-    assert "█" * 8 + "░" * 16 in text
-    assert "60 days left" in text
-    assert "renews   now: its key type is now ecdsa-p384" in text
-    assert "stale — serves serial" in text
-    assert "the CA could not be reached" in text
-    assert "check the network" in text
-
-
-def test_an_unreachable_target_says_why(capsys: Shown) -> None:
-    """The probe's own words are shown."""
-    seen = observed(a_target(Unreachable("nobody is there")))
-    render.show_status([seen], None, TRUSTED, Policy(), NOW, is_json=False)
-    assert "unreachable — nobody is there" in capsys.readouterr().out
 
 
 def test_plan_json_has_the_shape_of_the_contract(capsys: Shown) -> None:

@@ -25,6 +25,7 @@ from tests.world.tools import Missing
 
 _START_TIMEOUT = 60.0
 _PATIENCE = 60.0
+_DESKTOP = 768  # narrower screens are phones'
 _OPTIONS = (
     "--headless",
     # Its own namespaces would be inside ours, where not every machine allows them.
@@ -110,7 +111,7 @@ class Chromium:
         page = self._call("Target.createTarget", url="about:blank")["targetId"]
         attached = self._call("Target.attachToTarget", targetId=page, flatten=True)
         self._session = attached["sessionId"]
-        for domain in ("Page", "Network", "Runtime"):
+        for domain in ("Page", "Network", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
     # ── what its person does and sees ─────────────────────────────────────────────────────────────
@@ -123,6 +124,40 @@ class Chromium:
         while not error and not self._seen("Page.loadEventFired"):
             self._receive(deadline)
         return error
+
+    def resize(self, width: int, height: int) -> None:
+        """Look at pages by a screen of that size, in CSS pixels; a narrow one is a phone's."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < _DESKTOP,
+        )
+
+    def requests(self) -> list[str]:
+        """The URLs that the page has asked for."""
+        self.evaluate("0")  # takes in what has happened by now
+        return [each["request"]["url"] for each in self._seen("Network.requestWillBeSent")]
+
+    def failed_requests(self) -> list[str]:
+        """What did not come: the status and URL of an answer, or why there was none."""
+        self.evaluate("0")
+        answers = [each["response"] for each in self._seen("Network.responseReceived")]
+        refused = [f"{each['status']} {each['url']}" for each in answers if each["status"] >= 400]
+        return refused + [each["errorText"] for each in self._seen("Network.loadingFailed")]
+
+    def prefer(self, scheme: str) -> None:
+        """Be set to `light` or `dark`."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", features=[feature])
+
+    def complaints(self) -> list[str]:
+        """What was said on the console, by the page or about it, since the visit began."""
+        self.evaluate("0")
+        told = [each["entry"]["text"] for each in self._seen("Log.entryAdded")]
+        said = self._seen("Runtime.exceptionThrown") + self._seen("Runtime.consoleAPICalled")
+        return told + [str(each) for each in said]
 
     def evaluate(self, expression: str) -> Any:
         """What a JavaScript expression is in the page; None where it cannot be told."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.world.installed import build_wheel
 from tests.world.tools import Missing, folder
 
 CERTBOT = "5.8.0"
@@ -38,20 +39,7 @@ def certwarden() -> Program:
     locked = _PROJECT / "requirements.txt"
     place = _environment("bench-certwarden", ["--require-hashes", "-r", str(locked)], locked)
     with tempfile.TemporaryDirectory(prefix="bench-build-") as name:
-        # From a copy, because setuptools writes beside its sources.
-        source, wheels = Path(name) / "source", Path(name) / "wheels"
-        source.mkdir()
-        for file in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(_PROJECT / file, source)
-        shutil.copytree(
-            _PROJECT / "certwarden",
-            source / "certwarden",
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-        # Our own environment has the locked setuptools; the user's needs none.
-        options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels)]
-        _run([sys.executable, "-m", "pip", "wheel", *options, source])
-        (wheel,) = wheels.glob("*.whl")
+        wheel = build_wheel(Path(name) / "built")
         _pip(place, ["--no-deps", "--force-reinstall", str(wheel)])
     path = place / "bin" / "certwarden"
     return Program(path, _run([path, "--version"]).split()[-1])

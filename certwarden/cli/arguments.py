@@ -33,6 +33,7 @@ REASONS = (
 CLIENT_REASONS = (*REASONS, "privilegeWithdrawn")
 CLIENT_KEY_TYPES = ("ecdsa-p256", "rsa-2048", "rsa-3072")
 FORMATS = ("p12", "p12-legacy", "mobileconfig", "pem")
+SHELLS = ("bash", "zsh", "tcsh")
 PROGRAMS = (
     *("node-red", "nginx", "mosquitto", "haproxy", "uibuilder", "dnsmasq"),
     *("polkit", "systemd"),
@@ -46,6 +47,15 @@ class _Parser(argparse.ArgumentParser):
         print(f"certwarden: {message}", file=sys.stderr)
         print(f"certwarden: hint: see `{self.prog} --help`", file=sys.stderr)
         sys.exit(2)
+
+    def format_help(self) -> str:
+        """With the command's examples; nothing else pays for them."""
+        if self.epilog is None:
+            from certwarden.cli.examples import epilog
+
+            self.epilog = epilog(self.prog.partition(" ")[2])
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         choices = [str(choice) for choice in action.choices or ()]
@@ -84,6 +94,20 @@ def _about(word: str, top: argparse.ArgumentParser) -> str:
     return f"there is no option `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
 
 
+def command_names() -> set[str]:
+    """Every word that names a command or a group of commands."""
+    return _names(parser())
+
+
+def _names(parser: argparse.ArgumentParser) -> set[str]:
+    found: set[str] = set()
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - see above
+            for name, each in action.choices.items():
+                found |= {name} | _names(each)
+    return found
+
+
 def _options(parser: argparse.ArgumentParser) -> set[str]:
     """Every option of the parser and of the commands below it."""
     found: set[str] = set()
@@ -116,7 +140,11 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     # How the daemon hands down the text of the configuration that it has accepted.
     top.add_argument("--config-text-fd", type=int, help=argparse.SUPPRESS)
-    top.add_argument("--verbose", action="store_true", help="tell each phase of the work")
+    top.add_argument(
+        "--verbose",
+        action="store_true",
+        help="tell each phase of the work, and where an error comes from",
+    )
     top.add_argument("--quiet", action="store_true", help="on stderr, only warnings and errors")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -142,7 +170,12 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
 
     _json(_command(commands, "plan", "what a pass would do now, and why; changes nothing"))
 
-    status = _command(commands, "status", "every certificate: its life, its targets, its errors")
+    status = _command(
+        commands,
+        "status",
+        "every certificate: its life, its targets, its errors",
+        module="certwarden.cli.status",
+    )
     status.add_argument("--offline", action="store_true", help="do not look at what is served")
     status.add_argument(
         "--watch", action="store_true", help="keep looking, and show it anew, until Ctrl-C"
@@ -174,8 +207,8 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     _json(history)
 
     revoke = _command(commands, "revoke", "replace a certificate under a new key, then revoke it")
-    revoke.add_argument("name", metavar="NAME")
-    revoke.add_argument("--reason", choices=REASONS, default="unspecified", metavar="R")
+    revoke.add_argument("name", metavar="NAME", help="the certificate")
+    _reason(revoke, REASONS)
     revoke.add_argument("--now", action="store_true", help="revoke first, replace afterwards")
 
     for name, (summary, fill) in _GROUPS.items():
@@ -192,7 +225,9 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     snippet.add_argument("target", nargs="?", metavar="TARGET", help="the target that it is for")
 
     completion = _command(commands, "completion", "print a completion script for a shell")
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL")
+    completion.add_argument(
+        "shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}"
+    )
     # Every new shell may wait for it, so it does not load what the other commands need.
     completion.set_defaults(module="certwarden.cli.completion")
     return top
@@ -205,10 +240,72 @@ def _config(config: "_Commands") -> None:
 
 def _setup(setup: argparse.ArgumentParser) -> None:
     """Every question of the set-up as an option."""
+
+    def option(name: str, meaning: str, metavar: str = "FILE") -> None:
+        kind = _path if metavar in ("FILE", "DIRECTORY") else str
+        setup.add_argument(name, type=kind, metavar=metavar, help=meaning)
+
+    def switch(name: str, meaning: str) -> None:
+        setup.add_argument(name, action="store_true", help=meaning)
+
+    switch("--unattended", "ask nothing: all answers are options")
     setup.add_argument(
-        "--unattended", action="store_true", help="ask nothing: all answers are options"
+        "--domain", action="append", metavar="NAME", help="a name of the certificate; repeat it"
     )
-    setup.add_argument("--remove", action="store_true", help="take certwarden out of this machine")
+    option("--token-file", "the API token of Cloudflare's: Zone:Read and DNS:Edit")
+    switch("--accept-terms", "you have read the CA's terms of service, and agree")
+    setup.add_argument(
+        "--directory", default="letsencrypt", metavar="URL", help="another CA (ACME directory)"
+    )
+    option("--staging-directory", "where that CA lets one rehearse", "URL")
+    option("--ca-bundle", "whom to trust for that CA's own TLS")
+    option("--api-url", "another address of Cloudflare's API", "URL")
+    setup.add_argument(
+        "--nameserver",
+        action="append",
+        metavar="ADDRESS",
+        help="ask only this DNS server about the records; repeat it",
+    )
+    setup.add_argument(
+        "--target",
+        choices=("node-red", "files", "none"),
+        metavar="KIND",
+        help="what uses the certificate: node-red, files or none",
+    )
+    option("--node-red-unit", "the unit that starts Node-RED, where there are several", "UNIT")
+    option("--settings", "Node-RED's settings.js")
+    option("--node", "the node program that runs Node-RED")
+    setup.add_argument(
+        "--port", type=_positive, metavar="N", help="where Node-RED listens (default: as it says)"
+    )
+    setup.add_argument(
+        "--group",
+        default="tls-nodered",
+        metavar="GROUP",
+        help="who may read the key (default: tls-nodered)",
+    )
+    option("--key", "with --target files: where the key is to be copied")
+    option("--certificate", "with --target files: where the chain is to be copied")
+    switch("--client-auth", "let in only devices with a certificate of your own CA")
+    option("--client", "make a certificate for this device, too", "NAME")
+    setup.add_argument(
+        "--client-format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        metavar="FORM",
+        help=f"one of {', '.join(FORMATS)} (default: {FORMATS[0]})",
+    )
+    option("--client-out", "where the device's certificate is written")
+    option("--client-password-file", "its password; made and written there if there is none")
+    option("--recovery-code-file", "where the CA's recovery code is written")
+    option("--backup-directory", "where the CA's backups are kept: another disk", "DIRECTORY")
+    option("--backup-passphrase-file", "what backups are encrypted under")
+    option("--notify-urls-file", "URLs of Apprise by which you are told what goes wrong")
+    option("--restore", "bring the CA back from this backup")
+    switch("--no-settings", "leave settings.js as it is")
+    switch("--no-service", "install no units, and start nothing")
+    switch("--remove", "take certwarden out of this machine; CA and state stay")
+    switch("--purge", "with --remove: the CA, the state and the configuration as well")
 
 
 def _nodered(nodered: "_Commands") -> None:
@@ -218,12 +315,14 @@ def _nodered(nodered: "_Commands") -> None:
         "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
     )
     inspect.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
+    inspect.add_argument("--user", metavar="NAME", help="who Node-RED runs as, if not the owner")
     _json(inspect)
     apply = _command(nodered, "apply", "put certwarden's line into settings.js", module=module)
     apply.add_argument(
         "settings", nargs="?", type=_path, metavar="SETTINGS", help="default: the one configured"
     )
     apply.add_argument("--node", type=_path, metavar="FILE", help="the node program to use")
+    apply.add_argument("--user", metavar="NAME", help="who Node-RED runs as, if not the owner")
     apply.add_argument("--yes", action="store_true", help="do not ask before it is changed")
 
 
@@ -254,11 +353,14 @@ def _authority(ca: "_Commands") -> None:
     restore = command("restore", "make an empty machine whole from a backup")
     for each in (backup, restore):
         each.set_defaults(module="certwarden.cli.backup")
-        each.add_argument("file", type=_path, metavar="FILE")
+        each.add_argument("file", type=_path, metavar="FILE", help="the backup's file")
         _password_file(each, "the backup's passphrase; else it is asked for")
+    restore.add_argument("--no-deploy", action="store_true", help="obtain and store only")
     takeover = command("import", "take over a CA of easy-rsa or `openssl ca`")
     takeover.set_defaults(module="certwarden.cli.backup", function="import_directory")
-    takeover.add_argument("directory", type=_path, metavar="DIRECTORY")
+    takeover.add_argument(
+        "directory", type=_path, metavar="DIRECTORY", help="where its index.txt is"
+    )
     takeover.add_argument(
         "--locked", action="store_true", help="under a passphrase of yours, which is not kept here"
     )
@@ -270,7 +372,7 @@ def _clients(client: "_Commands") -> None:
         return _command(client, name, summary, module="certwarden.cli.clients")
 
     issue = command("issue", "make a client certificate, in the form that its device takes")
-    issue.add_argument("name", nargs="?", metavar="NAME")
+    issue.add_argument("name", nargs="?", metavar="NAME", help="what the client is to be called")
     issue.add_argument(
         "--from", dest="names_file", type=_path, metavar="FILE", help="many names, one a line"
     )
@@ -281,19 +383,21 @@ def _clients(client: "_Commands") -> None:
     listing.set_defaults(function="list_clients")
     _json(listing)
     show = command("show", "the certificates of a client")
-    show.add_argument("name", metavar="NAME")
+    show.add_argument("name", metavar="NAME", help="the client")
     _json(show)
     export = command("export", "print a client's certificate; its key is never kept")
-    export.add_argument("name", metavar="NAME")
+    export.add_argument("name", metavar="NAME", help="the client")
     renew = command("renew", "another certificate for the same client; the old one follows")
-    renew.add_argument("name", metavar="NAME")
+    renew.add_argument("name", metavar="NAME", help="the client")
     renew.add_argument(
         "--replace", action="store_true", help="revoke the old one at once, not in two weeks"
     )
     _bundle(renew, out="the file to write (default: ./NAME.p12 and so on)")
     revoke = command("revoke", "revoke a client's certificates, and prove that they are refused")
-    revoke.add_argument("subject", metavar="NAME|SERIAL")
-    revoke.add_argument("--reason", choices=CLIENT_REASONS, default="unspecified", metavar="R")
+    revoke.add_argument(
+        "subject", metavar="NAME|SERIAL", help="the client, or one certificate of its"
+    )
+    _reason(revoke, CLIENT_REASONS)
 
 
 def _bundle(parser: argparse.ArgumentParser, *, out: str) -> None:
@@ -329,6 +433,16 @@ _GROUPS: dict[str, tuple[str, Callable[["_Commands"], None]]] = {
     "nodered": ("Node-RED's settings.js", _nodered),
     "notify": ("messages to a person", _notify),
 }
+
+
+def _reason(parser: argparse.ArgumentParser, choices: Sequence[str]) -> None:
+    parser.add_argument(
+        "--reason",
+        choices=choices,
+        default=choices[0],
+        metavar="R",
+        help=f"one of {', '.join(choices)} (default: {choices[0]})",
+    )
 
 
 def _password_file(parser: argparse.ArgumentParser, meaning: str) -> None:

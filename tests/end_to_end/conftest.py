@@ -1,12 +1,16 @@
 """A world for the end-to-end tests, and a fresh house in it for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.world import World
+from tests.world import World, bare
 from tests.world.house import House
+from tests.world.installed import build_wheel
+from tests.world.process import DidNotStart
+from tests.world.tools import Missing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,3 +40,22 @@ def house(world: World, tmp_path: Path) -> Iterator[House]:
     for record in world.store.records():
         if record.type == "TXT":
             world.store.remove(record)
+
+
+@pytest.fixture(scope="session")
+def installed_by_pipx(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """By release of Debian: what its pipx makes of certwarden, for a BareHouse; made once."""
+
+    @cache
+    def wheel() -> Path:
+        return build_wheel(tmp_path_factory.mktemp("wheel") / "built")
+
+    @cache
+    def made(release: str) -> Path:
+        directory = tmp_path_factory.mktemp(f"pipx-{release}")
+        try:
+            return bare.installed_by_pipx(release, wheel(), directory)
+        except (Missing, DidNotStart) as why:
+            pytest.skip(f"no container with systemd can be booted here: {why}")
+
+    return made

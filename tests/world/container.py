@@ -5,7 +5,10 @@ whatever is written in it is gone afterwards. What it is made of is `debian`'s b
 installed in it the caller's.
 """
 
+import contextlib
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +21,18 @@ from tests.world.debian import PREFIX, Debian
 from tests.world.process import Child, DidNotStart
 
 _BOOT_TIMEOUT = 60.0
-_ENVIRONMENT = {
+_NUMBERS = itertools.count(1)
+# A control group of its own, or two containers would share theirs, and end each other's services.
+_APART = """
+for place in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    if [ -e $place/cgroup.procs ] && mkdir -p "$place/$0"; then
+        echo $$ >"$place/$0/cgroup.procs"
+        break
+    fi
+done
+exec "$@"
+"""
+ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
     "PATH": f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -36,30 +50,42 @@ class Done:
 
 
 class Container:
-    """The booted machine; a context manager. `binds`: directories of ours that it reads, by the
-    path where it finds them.
+    """The booted machine; a context manager.
+
+    `binds` are directories and files of ours that it reads; `overlays` are directories of ours that
+    it also writes in, with nothing of that reaching us; in `shares` it reaches us. All by the path
+    where it finds them.
     """
 
-    def __init__(self, debian: Debian, directory: Path, binds: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        debian: Debian,
+        directory: Path,
+        binds: Mapping[str, Path],
+        overlays: Mapping[str, Path] | None = None,
+        shares: Mapping[str, Path] | None = None,
+    ) -> None:
         self.log = directory / "container.log"
         self._debian = debian
         self._binds = dict(binds)
-        self._name = f"certwarden-{os.getpid()}"
+        self._overlays = dict(overlays or {})
+        self._shares = dict(shares or {})
+        self._name = f"certwarden-{os.getpid()}-{next(_NUMBERS)}"
         self._child: Child | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
-        # What is installed there during a test is gone with it, as all else.
-        environment = f"--overlay={self._debian.environment}::{PREFIX}"
+        overlays = [f"--overlay={ours}::{inside}" for inside, ours in self._overlays.items()]
         binds = [f"--bind-ro={ours}:{inside}" for inside, ours in self._binds.items()]
-        command = self._debian.command(
-            environment, *binds, f"--machine={self._name}", "--console=pipe", "--boot"
-        )
-        self._child = Child(command, log=self.log)
+        shares = [f"--bind={ours}:{inside}" for inside, ours in self._shares.items()]
+        machine = (f"--machine={self._name}", "--console=pipe", "--boot")
+        command = self._debian.command(*overlays, *binds, *shares, *machine)
+        self._child = Child(["sh", "-c", _APART, self._name, *command], log=self.log)
         try:
             self._child.wait_until(self._has_booted, timeout=_BOOT_TIMEOUT)
         except DidNotStart:
             self._child.stop()
+            self._leave_no_control_group()
             raise
         return self
 
@@ -67,6 +93,17 @@ class Container:
         if self._child is not None:
             self._child.stop(gently=True, timeout=20)
             self._child = None
+            self._leave_no_control_group()
+
+    def _leave_no_control_group(self) -> None:
+        for place in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+            group = Path(place, self._name)
+            # The deepest first; what is not empty yet is left to whoever cleans up the machine.
+            for below in sorted(group.rglob("*/"), reverse=True):
+                with contextlib.suppress(OSError):
+                    below.rmdir()
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
     def _has_booted(self) -> bool:
         """Whether the first process is there, and has started what is to be started."""
@@ -99,21 +136,29 @@ class Container:
         self, *argv: str | Path, user: str | None = None, text: str = "", timeout: float = 120
     ) -> Done:
         """Runs a command inside, as root or as this user with its groups, and waits for its end."""
-        become = (
-            ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--") if user else ()
-        )
-        command = ("nsenter", f"--target={self._leader}", "--mount", "--pid", "--net", "--ipc")
         done = subprocess.run(
-            [*command, "--uts", "--cgroup", "--", *become, *argv],
+            self.command(*argv, user=user),
             input=text,
             capture_output=True,
             text=True,
             errors="replace",
             check=False,
             timeout=timeout,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def command(self, *argv: str | Path, user: str | None = None) -> list[str]:
+        """What runs it from outside, for somebody else to start, with ENVIRONMENT alone.
+
+        The user's group has the same name, or stands behind it, as in `nobody:nogroup`.
+        """
+        name, _, group = (user or "").partition(":")
+        identity = (f"--reuid={name}", f"--regid={group or name}", "--init-groups")
+        become = ("setpriv", *identity, "--") if user else ()
+        program = shutil.which("nsenter") or "nsenter"
+        enter = (program, f"--target={self._leader}", "--mount", "--pid", "--net", "--ipc")
+        return [str(part) for part in (*enter, "--uts", "--cgroup", "--", *become, *argv)]
 
     def must(
         self, *argv: str | Path, user: str | None = None, text: str = "", timeout: float = 120

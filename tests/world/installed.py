@@ -26,7 +26,8 @@ STATE = "/var/lib/certwarden"
 PORT = 1880
 NODE_RED = "4.1"
 
-_SHARED = ("pyproject.toml", "README.md", "LICENSE", "certwarden")
+# What a wheel is built from.
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "certwarden", "docs/man")
 _PYTHON = f"{PREFIX}/bin/python"
 _WORLD = "/run/world"
 _HOME = "/home/pi"
@@ -79,11 +80,11 @@ def build_wheel(into: Path, version: str = "") -> Path:
     """certwarden's wheel from this checkout, as another version where one is given."""
     source = into / "source"
     source.mkdir(parents=True)
-    for name in _SHARED:
+    for name in _SOURCES:
         part = PROJECT / name
         if part.is_dir():
             shutil.copytree(part, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
+        elif part.exists():
             shutil.copy(part, source)
     if version:
         module = source / "certwarden" / "__init__.py"
@@ -94,6 +95,28 @@ def build_wheel(into: Path, version: str = "") -> Path:
     shutil.rmtree(source)
     (wheel,) = into.glob("certwarden-*.whl")
     return wheel
+
+
+def start_world(
+    container: Container, python: str, *, libraries: str = "", address: str = ""
+) -> dict[str, str]:
+    """Starts the world inside, from /source and /world; what it says of itself.
+
+    `libraries` is a directory with what the Python lacks. With an address, DNS is served there.
+    """
+    container.must(
+        "systemd-run",
+        "--quiet",
+        "--unit=world",
+        f"--setenv=PYTHONPATH={':'.join(filter(None, ('/source', libraries)))}",
+        "--setenv=CERTWARDEN_WORLD=/world",
+        *(python, "-m", "tests.world.alone", _WORLD),
+        *([address] if address else []),
+    )
+    found = container.path(f"{_WORLD}/world.json")
+    container.wait_for(found.exists, journal_of="world.service")
+    world: dict[str, str] = json.loads(found.read_text())
+    return world
 
 
 class Installed:
@@ -108,7 +131,7 @@ class Installed:
 
     def set_up(self) -> None:
         """Everything up to a Node-RED that serves a placeholder; no unit of certwarden's runs."""
-        self._start_world()
+        self.world = start_world(self.container, _PYTHON)
         self.install(build_wheel(self.wheels / "first"))
         self._make_users()
         self._install_units()
@@ -116,21 +139,6 @@ class Installed:
         self.write_token(self.world["token"])
         self.install_what_is_rendered()
         self._set_up_node_red()
-
-    def _start_world(self) -> None:
-        command = ("-m", "tests.world.alone", _WORLD)
-        self.container.must(
-            "systemd-run",
-            "--quiet",
-            "--unit=world",
-            "--setenv=PYTHONPATH=/source",
-            "--setenv=CERTWARDEN_WORLD=/world",
-            _PYTHON,
-            *command,
-        )
-        found = self.container.path(f"{_WORLD}/world.json")
-        self.container.wait_for(found.exists, journal_of="world.service")
-        self.world = json.loads(found.read_text())
 
     def install(self, wheel: Path) -> None:
         """Puts a wheel where certwarden is; its requirements are there already."""
@@ -279,15 +287,16 @@ def installed(directory: Path) -> Iterator[Installed]:
         "/wheels": wheels,
         "/world/pebble": tools.pebble().parents[2],
         "/world/node-red": tools.node_red(NODE_RED).parents[2],
-        "/world/node": _node(),
+        "/world/node": portable_node(),
     }
-    with Container(debian, directory, binds) as container:
+    overlays = {str(PREFIX): debian.environment()}
+    with Container(debian, directory, binds, overlays) as container:
         machine = Installed(container, wheels)
         machine.set_up()
         yield machine
 
 
-def _node() -> Path:
+def portable_node() -> Path:
     """A Node.js that needs nothing of the machine but what every Debian has: npm's."""
     for major in (22, 18):
         program = tools.node(major)

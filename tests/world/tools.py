@@ -13,19 +13,26 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from zipfile import ZipFile
 
 # What is fetched, in one table. Pebble is whatever the first of the suites holds.
 PEBBLE_SUITES = ("forky", "sid")
 NODE = {18: "18.20.8", 20: "20.20.2", 22: "22.23.3"}
 NODE_RED = {"4.1": "4.1.15", "5.0": "5.0.7"}
+# The last of each that people may still have a settings.js from.
+SETTINGS = ("2.0.6", "2.1.6", "2.2.3", "3.0.2", "3.1.15", "4.0.9", "4.1.15", "5.0.7")
 # What people have in their Node-RED, and what our identity.js speaks to.
 PALETTE = {"node-red-contrib-uibuilder": "7.7.4", "@flowfuse/node-red-dashboard": "1.31.0"}
 PKILINT = "0.13.3"
+UV = "0.13.9"
 # Of this machine's release: the package of each program, and where in it the program lies.
 PROGRAMS = {
     "nginx": ("nginx", "usr/sbin/nginx"),
@@ -42,6 +49,7 @@ PROGRAMS = {
     "chromium": ("chromium", "usr/lib/chromium/chromium"),
 }
 
+_AT_A_TIME = 4  # as much waiting for others as work of our own
 _SYSTEM = ("/usr/sbin", "/sbin")  # not in everybody's PATH
 _PROJECT = Path(__file__).resolve().parents[2]
 _NODE_MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
@@ -96,6 +104,14 @@ def node_red(version: str) -> Path:
     return program
 
 
+def node_red_settings() -> dict[str, Path]:
+    """The settings.js that each minor version of Node-RED since 2.0 begins with."""
+    name = f"settings-{SETTINGS[-1]}"
+    files = {version: folder() / name / f"settings-{version}.js" for version in SETTINGS}
+    _once(name, files[SETTINGS[-1]], _fetch_settings)
+    return files
+
+
 def palette() -> Path:
     """The `node_modules` with uibuilder and Dashboard 2, for a Node-RED's user directory."""
     packages = [f"{package}@{version}" for package, version in PALETTE.items()]
@@ -135,6 +151,14 @@ def lint() -> Path:
     return programs
 
 
+def uv() -> Path:
+    """The uv program, which needs nothing of the machine that it runs on."""
+    name = f"uv-{UV}"
+    program = folder() / name / f"uv-{UV}.data" / "scripts" / "uv"
+    _once(name, program, _fetch_uv)
+    return program
+
+
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
@@ -159,13 +183,13 @@ def _once(name: str, proof: Path, fetch: Callable[[Path], None]) -> None:
     """Make `folder()/name` by `fetch` into a directory beside it, unless `proof` is there."""
     if proof.exists():
         return
-    with _locked():
+    with _locked(name):
         # Another process may have fetched it while this one waited.
         if proof.exists():
             return
         _say(f"fetching {name}")
         target = folder() / name
-        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder()))
+        scratch = Path(tempfile.mkdtemp(prefix=_scratch(name), dir=folder()))
         try:
             made = scratch / name
             made.mkdir()
@@ -181,14 +205,20 @@ def _once(name: str, proof: Path, fetch: Callable[[Path], None]) -> None:
 
 
 @contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    folder().mkdir(parents=True, exist_ok=True)
-    with (folder() / ".lock").open("w") as lock:
+def _locked(name: str) -> Iterator[None]:
+    """Nobody else fetches this while the context is open; other things they may."""
+    locks = folder() / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # What an interrupted fetch has left behind; nobody else fetches while we hold the lock.
-        for left in folder().glob(".*-*"):
+        # What an interrupted fetch has left behind.
+        for left in folder().glob(f"{_scratch(name)}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
+
+
+def _scratch(name: str) -> str:
+    return f".{name}~"
 
 
 def _run(command: Sequence[str | Path], *, cwd: Path) -> None:
@@ -209,6 +239,18 @@ def _npm(into: Path, *packages: str) -> None:
     _run([npm, "install", *options, "--prefix", into, *packages], cwd=into)
 
 
+def _fetch_settings(into: Path) -> None:
+    packages = [f"node-red@{version}" for version in SETTINGS]
+    _run([_need("npm", "npm"), "pack", "--silent", *packages], cwd=into)
+    for version in SETTINGS:
+        package = into / f"node-red-{version}.tgz"
+        with tarfile.open(package) as archive:
+            found = archive.extractfile("package/settings.js")
+            assert found is not None
+            (into / f"settings-{version}.js").write_bytes(found.read())
+        package.unlink()
+
+
 # ── PyPI ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -220,6 +262,16 @@ def _fetch_lint(into: Path, home: Path) -> None:
     # They say where their Python is, and it will be elsewhere.
     for program in into.glob("bin/lint_*"):
         program.write_text(program.read_text().replace(str(into), str(home)))
+
+
+def _fetch_uv(into: Path) -> None:
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+    _run([sys.executable, "-m", "pip", "download", *options, f"uv=={UV}"], cwd=into)
+    (wheel,) = into.glob("uv-*.whl")
+    with ZipFile(wheel) as archive:
+        archive.extractall(into)
+    wheel.unlink()
+    (into / f"uv-{UV}.data" / "scripts" / "uv").chmod(0o755)
 
 
 # ── Debian ────────────────────────────────────────────────────────────────────────────────────────
@@ -310,7 +362,7 @@ def _unpack(
     """
     for program, package in (("apt-get", "apt"), ("dpkg", "dpkg")):
         _need(program, package)
-    with tempfile.TemporaryDirectory(prefix=".apt-", dir=folder()) as name:
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=into.parent) as name:
         state = Path(name)
         for part in ("lists/partial", "cache/archives/partial", "sources"):
             (state / part).mkdir(parents=True)
@@ -417,24 +469,34 @@ def _from_stanza(stanza: str) -> Iterator[_Source]:
 
 
 def main() -> None:
-    """Fetch everything, so that no test has to wait for it."""
+    """Fetch everything, several things at a time, so that no test has to wait for it."""
     # It stands on this module, so it cannot be imported above.
-    from tests.world.debian import Debian
+    from tests.world import debian
 
+    with ThreadPoolExecutor(_AT_A_TIME) as several:
+        # What takes longest begins first.
+        containers: list[Callable[[], object]] = [
+            partial(debian.everything, release) for release in debian.RELEASES
+        ]
+        jobs: list[Callable[[], object]] = [
+            *(partial(program, name) for name in PROGRAMS),
+            palette,
+            pebble,
+            *(partial(node_red, version) for version in NODE_RED),
+            *(partial(node, major) for major in NODE),
+            lint,
+            uv,
+        ]
+        wished = [several.submit(job) for job in containers]
+        needed = [several.submit(job) for job in jobs]
     try:
-        print(pebble())
-        for wanted in NODE:
-            print(node(wanted))
-        for wanted_red in NODE_RED:
-            print(node_red(wanted_red))
-        print(palette())
-        for name in PROGRAMS:
-            print(program(name))
-        print(lint())
+        for each in needed:
+            each.result()
     except Missing as missing:
         sys.exit(str(missing))
     try:
-        print(Debian.prepared().root)
+        for each in wished:
+            each.result()
     except Missing as missing:
         _say(f"no container can be made, and its tests will be skipped: {missing}")
 

@@ -1,6 +1,8 @@
 """Fetching is whole or not at all, and takes its addresses from the machine."""
 
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,7 +62,7 @@ def test_a_fetch_that_fails_leaves_nothing(
     """Nor does what an interrupted one left stay; the next succeeds, and is not repeated."""
     monkeypatch.setenv("CERTWARDEN_WORLD", str(tmp_path))
     proof = tmp_path / "thing" / "program"
-    (tmp_path / ".thing-interrupted").mkdir()
+    (tmp_path / ".thing~interrupted").mkdir()
 
     def broken(into: Path) -> None:
         (into / "half").write_text("x")
@@ -68,7 +70,7 @@ def test_a_fetch_that_fails_leaves_nothing(
 
     with pytest.raises(Missing):
         tools._once("thing", proof, broken)
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]
     with pytest.raises(Missing, match="holds no program"):
         tools._once("thing", proof, lambda _: None)
 
@@ -79,6 +81,28 @@ def test_a_fetch_that_fails_leaves_nothing(
     assert proof.exists()
     tools._once("thing", proof, broken)
     assert capsys.readouterr().err.count("fetching thing\n") == 3
+
+
+def test_several_things_are_fetched_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One waits for nobody that fetches another; what is fetched already is not fetched again."""
+    monkeypatch.setenv("CERTWARDEN_WORLD", str(tmp_path))
+    together = threading.Barrier(2, timeout=10)
+    times: list[str] = []
+
+    def fetch(name: str) -> None:
+        def once(into: Path) -> None:
+            times.append(name)
+            together.wait()
+            (into / "program").write_text("x")
+
+        tools._once(name, tmp_path / name / "program", once)
+
+    with ThreadPoolExecutor() as several:
+        for each in [several.submit(fetch, name) for name in ("one", "other", "one", "other")]:
+            each.result()
+    assert sorted(times) == ["one", "other"]
 
 
 def test_what_is_missing_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,19 +56,32 @@ class Person:
 
     def types(self, line: str, *, after: str) -> None:
         """Waits until the screen shows the words that it has not shown before, then types."""
+        self._await(after)
+        os.write(self._leader, line.encode() + b"\n")
+
+    def leaves_by_ctrl_c(self, *, after: str) -> None:
+        """The same, but for Ctrl-C; and waits for the program's end."""
+        self._await(after)
+        os.write(self._leader, b"\x03")
+        code, _, _ = self.leaves()
+        assert code, "it went on all the same"
+
+    def leaves(self) -> tuple[int, str, str]:
+        """Waits for the program's end: its exit code, stdout and stderr."""
+        deadline = time.monotonic() + 180
+        while self._program.poll() is None and time.monotonic() < deadline:
+            self._look(0.05)  # a terminal that nobody reads from holds its program up
+        out, err = self._program.communicate(timeout=60)
+        self._look(0)
+        return self._program.returncode, out, err
+
+    def _await(self, after: str) -> None:
         seen = len(self.screen)
         deadline = time.monotonic() + 30
         while after not in self.screen[seen:]:
             assert time.monotonic() < deadline, f"{after!r} was not asked, but {self.screen!r}"
             assert self._program.poll() is None, self._program.communicate()
             self._look(0.05)
-        os.write(self._leader, line.encode() + b"\n")
-
-    def leaves(self) -> tuple[int, str, str]:
-        """Waits for the program's end: its exit code, stdout and stderr."""
-        out, err = self._program.communicate(timeout=60)
-        self._look(0)
-        return self._program.returncode, out, err
 
     def _look(self, patience: float) -> None:
         while select.select([self._leader], [], [], patience)[0]:

@@ -34,7 +34,7 @@ from certwarden.lifecycle.backup import (
     sign_anew,
 )
 from certwarden.lifecycle.backup import restore as put_back
-from certwarden.lifecycle.reconcile import reconcile
+from certwarden.lifecycle.reconcile import Wish, reconcile
 from certwarden.model import AuthoritySpec, Backup, ClientPurpose, Secret
 from certwarden.pki.backup import read_backup
 from certwarden.pki.foreign_root import is_encrypted
@@ -86,7 +86,8 @@ def restore(arguments: Namespace) -> int:
             warden.unlock(passphrase)
             _show_restored(put_back(warden, found))
             sign_anew(warden)
-            result = reconcile(warden, config.certificates)
+            wish = Wish(is_deploying=not arguments.no_deploy)
+            result = reconcile(warden, config.certificates, wish)
     render.show_pass(result, is_json=False)
     return DONE if result.is_good else FAILED
 

@@ -11,6 +11,7 @@ import os
 import stat
 import unicodedata
 from pathlib import Path
+from typing import BinaryIO
 
 from certwarden.errors import UsageError, clean
 from certwarden.model import Secret
@@ -70,6 +71,39 @@ def weakness(passphrase: Secret) -> str:
     return ""
 
 
+def ask(question: str, default: str = "") -> str:
+    """What the person types after the question, without the space around it, or the default.
+
+    Raises UsageError where there is no terminal, or nothing more will be typed (Ctrl-D).
+    """
+    shown = f" [{clean(default)}]" if default else ""
+    try:
+        descriptor = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "r+b", buffering=0) as terminal:
+            terminal.write(f"{clean(question)}{shown}: ".encode())
+            line = _line(terminal)
+    except OSError:
+        raise UsageError("there is no terminal to ask on", "run it in a terminal") from None
+    if not line.endswith(b"\n"):
+        _say("")  # the question's line is not at its end
+        raise UsageError("nothing was typed", "run the command again")
+    return unicodedata.normalize("NFC", line.decode("utf-8", "replace")).strip() or default
+
+
+def confirm(question: str, *, default: bool) -> bool:
+    """Whether the person says yes; asked again until it is yes or no."""
+    while True:
+        answer = ask(f"{question} ({'Y/n' if default else 'y/N'})").lower()
+        if answer in ("", "y", "yes", "n", "no"):
+            return answer.startswith("y") if answer else default
+        _say("Type y or n.")
+
+
+def say(text: str) -> None:
+    """Shows the text on the terminal; raises UsageError where there is none."""
+    _say(text)
+
+
 def show_once(label: str, secret: Secret) -> None:
     """Shows the secret on the terminal, and nowhere else; raises UsageError where there is none."""
     _say(f"{clean(label)}: {secret.reveal().decode('utf-8', 'replace')}")
@@ -125,6 +159,14 @@ def _ask(prompt: str) -> Secret:
         _say("")  # the prompt's line is not at its end
         return Secret(b"")
     return _normal(typed.encode("utf-8", "surrogateescape"))
+
+
+def _line(terminal: BinaryIO) -> bytes:
+    """A line as it is typed; the terminal hands over whole ones."""
+    line = b""
+    while not line.endswith(b"\n") and (piece := terminal.read(MAX_PASSWORD)):
+        line += piece
+    return line
 
 
 def _say(text: str) -> None:

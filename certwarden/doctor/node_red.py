@@ -11,9 +11,11 @@ from certwarden.model import HotReload, ObservedTarget, TargetSpec, UnitReload
 
 if TYPE_CHECKING:
     from certwarden.doctor.patient import Patient
+    from certwarden.ports import Clock
     from certwarden.targets.node_red.advice import Advice
     from certwarden.targets.node_red.reports import Report
 
+_NOTICED_WITHIN, _LOOK_AGAIN = 6.0, 0.5  # seconds; the module looks every 5
 _NOT_RUNNING = (TargetState.UNREACHABLE, TargetState.PLACEHOLDER)
 
 
@@ -22,13 +24,24 @@ _NOT_RUNNING = (TargetState.UNREACHABLE, TargetState.PLACEHOLDER)
 
 def modules(patient: "Patient") -> Iterator[Finding]:
     """Whether certwarden's module in Node-RED has loaded what is current."""
-    from certwarden.targets.node_red.reports import LOADED, read_reports
-
     for seen, target in pairs(patient):
         if isinstance(target.spec.reload, HotReload) and target.installed is not None:
-            reports = read_reports(target.spec.directory / LOADED)
+            reports = _reports(target.spec, target.installed.number, patient.warden.clock)
             state = target_state(seen, target)
             yield from judge_module(target, reports, is_running=state not in _NOT_RUNNING)
+
+
+def _reports(spec: TargetSpec, current: int, clock: "Clock") -> "tuple[Report, ...]":
+    """What is loaded; one that was published just now is given the time to be noticed."""
+    from certwarden.targets.node_red.reports import LOADED, read_reports
+
+    deadline = clock.monotonic() + _NOTICED_WITHIN
+    while True:
+        reports = read_reports(spec.directory / LOADED)
+        is_behind = any(each.generation < f"{current:04d}" for each in reports if each.is_alive)
+        if not is_behind or clock.monotonic() >= deadline:
+            return reports
+        clock.sleep(_LOOK_AGAIN)
 
 
 def judge_module(

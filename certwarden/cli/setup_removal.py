@@ -1,0 +1,141 @@
+"""`certwarden setup --remove`: everything that set-up has put into the machine is taken out."""
+
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from certwarden.cli import terminal
+from certwarden.cli.arguments import config_file
+from certwarden.cli.commands import DONE
+from certwarden.cli.shapes import show_line
+from certwarden.config import Config, load
+from certwarden.errors import ConfigError, Error
+from certwarden.model import Address
+from certwarden.setup import remove as removal
+from certwarden.setup.find import NodeRed, find
+from certwarden.setup.install import Ground
+from certwarden.setup.outline import targets
+from certwarden.setup.steps import await_port, restart
+from certwarden.targets.node_red.apply import Proposal, propose_removal, put
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A settings.js that has certwarden's line; `refusal` says why it has to be edited by hand."""
+
+    settings: Path
+    node_red: NodeRed | None
+    proposal: Proposal | None
+    refusal: str = ""
+    address: Address | None = None
+
+
+def remove(arguments: Namespace) -> int:
+    """Shows what is taken out, asks, and takes it out."""
+    tell: Tell = show_line if arguments.unattended else terminal.say
+    ground = Ground()
+    configuration = config_file(arguments).absolute()
+    config = _existing(configuration)
+    lines = _lines(config)
+    files = removal.files(ground)
+    kept = removal.holdings(config, configuration)
+    kept = [path for path in kept if ground.has(path)]
+    if not (files or lines or (arguments.purge and kept)):
+        tell("There is nothing of certwarden's set-up on this machine.")
+        return DONE
+    _show(tell, files, lines, kept, is_purging=arguments.purge)
+    if not arguments.unattended and not _is_agreed(kept if arguments.purge else []):
+        tell("Nothing was changed.")
+        return DONE
+    for line in lines:
+        _take_line_out(line, ground, tell)
+    removal.stop(ground)
+    removal.take_out(ground, files)
+    if arguments.purge:
+        removal.purge(ground, kept)
+        tell("certwarden is gone from this machine, with its CA; the program itself is pipx's.")
+    else:
+        tell("certwarden is taken out; the program itself is pipx's: `pipx uninstall certwarden`.")
+        if kept:
+            tell(f"Kept, with the CA and all certificates: {', '.join(map(str, kept))}")
+    return DONE
+
+
+def _existing(configuration: Path) -> Config | None:
+    """The configuration, where there is one that can be read: a wrong one does not hold us up."""
+    if not os.path.lexists(configuration):
+        return None
+    try:
+        return load(configuration, {})
+    except ConfigError:
+        return None
+
+
+def _lines(config: Config | None) -> list[_Line]:
+    """Each settings.js that has our line."""
+    machine = find(os.environ)
+    addresses = {each.settings: each.probe for each in (targets(config) if config else ())}
+    named = [settings for settings in addresses if settings is not None]
+    known = named + [each.settings for each in machine.node_reds]
+    lines = []
+    for settings in dict.fromkeys(known):
+        if not os.path.lexists(settings):
+            continue
+        node_red = machine.node_red(settings)
+        node, user = (node_red.node, node_red.user) if node_red else (None, None)
+        try:
+            proposal = propose_removal(settings, node=node, user=user)
+        except Error as error:
+            lines.append(_Line(settings, node_red, None, f"{error.what}; {error.hint}"))
+        else:
+            if proposal.diff:
+                address = addresses.get(settings)
+                lines.append(_Line(settings, node_red, proposal, address=address))
+    return lines
+
+
+def _show(
+    tell: Tell, files: list[Path], lines: list[_Line], kept: list[Path], *, is_purging: bool
+) -> None:
+    tell("What is taken out of this machine:")
+    for line in lines:
+        if line.proposal is None:
+            tell(f"  {line.settings}: certwarden's line stays: {line.refusal}")
+        else:
+            tell(f"  certwarden's line in {line.settings}, after a backup:")
+            tell(line.proposal.diff.rstrip())
+            if line.node_red and line.node_red.is_active:
+                tell(f"  and {line.node_red.name} is restarted once, without HTTPS")
+    for path in files:
+        tell(f"  {path}")
+    for path in kept:
+        tell(f"  {path}, with all that is in it" if is_purging else f"  (kept: {path})")
+    tell("")
+
+
+def _is_agreed(doomed: list[Path]) -> bool:
+    if not terminal.confirm("Go on", default=False):
+        return False
+    if not doomed:
+        return True
+    terminal.say("The private CA cannot be made again: every device would need a new certificate.")
+    return terminal.ask("Type `purge` to remove it for good") == "purge"
+
+
+def _take_line_out(line: _Line, ground: Ground, tell: Tell) -> None:
+    if line.proposal is None:
+        return
+    backup = put(line.proposal)
+    tell(f"{line.settings} is without certwarden's line; as it was before: {backup}")
+    if line.node_red is None or not line.node_red.unit:
+        tell("Restart Node-RED by hand, once.")
+    elif line.node_red.is_active:
+        restart(ground, line.node_red.unit)
+        address = line.address
+        is_back = address is None or await_port(address)
+        state = "and is back" if is_back else "and has not come back yet: see its journal"
+        tell(f"{line.node_red.unit} is restarted, {state}.")

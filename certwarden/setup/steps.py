@@ -1,0 +1,274 @@
+"""The way from an installed configuration to a certificate that is seen in use.
+
+Each step looks first whether it is done, so that an interrupted set-up goes on where it stopped.
+What a command does anyway is left to that command (`commands`); here is their order, and what only
+root can do: Node-RED's settings.js and its one restart.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from certwarden.clock import SystemClock
+from certwarden.config import Config
+from certwarden.errors import Error
+from certwarden.model import Address, Secret, TargetSpec
+from certwarden.setup.answers import FirstClient
+from certwarden.setup.commands import Certwarden, CommandError
+from certwarden.setup.find import NodeRed
+from certwarden.setup.install import Ground
+from certwarden.setup.outline import SERVICE, targets
+from certwarden.targets.node_red.apply import Proposal, put
+
+Tell = Callable[[str], None]
+
+AGAIN = "correct that and run `sudo certwarden setup` again: it goes on from here"
+_IN_USE = "in-use"
+_CODE = """\
+It is made. Write its recovery code down, and keep it away from this machine:
+with that code and a backup the CA can be opened when all else is lost."""
+_PATIENCE = 120.0  # seconds that Node-RED may take to start, on the slowest Raspberry Pi
+_POLL = 0.5
+
+
+class SetupError(Error):
+    """A step came to nothing; what was done before it stands."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """certwarden's line for a settings.js, as proposed, and the Node-RED that reads it.
+
+    `proposal` is None where it cannot be put in by a program: `why` says why, `hint` what then.
+    """
+
+    node_red: NodeRed
+    spec: TargetSpec
+    proposal: Proposal | None
+    why: str = ""
+    hint: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file has it already."""
+        return self.proposal is not None and not self.proposal.diff
+
+
+def has_certificate(certwarden: Certwarden) -> bool:
+    """Whether each configured certificate is stored."""
+    return all(each["serial"] for each in _certificates(certwarden, "--offline"))
+
+
+def obtain(certwarden: Certwarden, config: Config, tell: Tell) -> None:
+    """A rehearsal at the staging directory, where there is one; then the certificates, stored."""
+    if has_certificate(certwarden):
+        tell("\nThe certificate is there already.")
+    elif config.acme.staging_directory_url:
+        tell("\nA rehearsal at the CA's staging directory, whose certificates nobody trusts:")
+        if certwarden.run("renew", "--dry-run"):
+            raise SetupError("the rehearsal failed, and nothing was ordered", AGAIN)
+        tell("\nNow in earnest:")
+    if certwarden.run("renew", "--no-deploy"):
+        raise SetupError("no certificate was obtained", AGAIN)
+
+
+def restore_authority(
+    certwarden: Certwarden, config: Config, backup: Path, passphrase: Secret, ground: Ground
+) -> None:
+    """The private CA from its backup, with the certificates obtained anew; nothing deployed."""
+    if has_authority(config.state_directory, ground):
+        return
+    with os.fdopen(os.memfd_create("passphrase"), "w+b") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(passphrase.reveal())
+        file.flush()
+        lent = file.fileno()
+        words = ("ca", "restore", backup, "--no-deploy", "--password-file", f"/dev/fd/{lent}")
+        if certwarden.run(*words, descriptor=lent) and not has_authority(
+            config.state_directory, ground
+        ):
+            raise SetupError("the private CA could not be brought back", AGAIN)
+
+
+def found_authority(certwarden: Certwarden, config: Config, ground: Ground, tell: Tell) -> bool:
+    """The private CA, if it is configured and not there yet; whether it was made now."""
+    if config.authority is None or has_authority(config.state_directory, ground):
+        return False
+    tell("\nThe private CA:")
+    if certwarden.run("ca", "init", is_silent=True):
+        raise SetupError("the private CA could not be made", AGAIN)
+    tell(_CODE)
+    return True
+
+
+def put_to_use(certwarden: Certwarden, line: Line | None, ground: Ground, tell: Tell) -> None:
+    """Node-RED gets its line and is restarted, once; then the certificate is seen to be served.
+
+    Where it is not, settings.js is put back as it was, and Node-RED with it; raises SetupError.
+    """
+    if line is None:
+        _deploy(certwarden)
+        return
+    is_changed = _put(line, tell)
+    unit = line.node_red.unit
+    if line.proposal is None or not unit:
+        tell(_by_hand(line))  # and what is published then is the service's first pass
+        return
+    if not line.node_red.is_active:
+        _deploy(certwarden)
+        tell(_by_hand(line))
+        return
+    if not is_changed and _is_served(certwarden, line.spec):
+        return
+    tell(f"{unit} is restarted …")
+    try:
+        _restart(ground, line)
+        _deploy(certwarden)
+        if not _is_served(certwarden, line.spec):
+            raise SetupError(f"{unit} does not serve the certificate")
+    except Error as failure:
+        if is_changed:
+            _put_back(line, ground, failure)
+        raise SetupError(f"{failure.what}", failure.hint or _log(unit)) from None
+
+
+def has_clients(certwarden: Certwarden) -> bool:
+    """Whether somebody has a valid client certificate; not so where there is no CA yet."""
+    try:
+        known = certwarden.told("client", "list", "--json")
+    except CommandError:
+        return False
+    return any(each["state"] == "valid" for each in known)
+
+
+def has_authority(state_directory: Path, ground: Ground) -> bool:
+    """Whether the private CA is there."""
+    return ground.has(state_directory / "authority" / "root.pem")
+
+
+def issue_first(certwarden: Certwarden, client: FirstClient, tell: Tell) -> None:
+    """The first client's certificate, unless it has one."""
+    known = certwarden.told("client", "list", "--json")
+    if any(each["name"] == client.name and each["state"] == "valid" for each in known):
+        tell(f"{client.name} has a certificate already.")
+        return
+    words: list[str | Path] = ["client", "issue", client.name, "--format", client.form]
+    if client.out:
+        words += ["--out", client.out]
+    if client.password_file:
+        words += ["--password-file", client.password_file]
+    tell(f"\nA certificate for {client.name}:")
+    if certwarden.run(*words):
+        raise SetupError(f"no certificate for {client.name} was made", AGAIN)
+
+
+def enable(ground: Ground, *, is_changed: bool) -> None:
+    """The service, from now on and after each start of the machine."""
+    ground.command("systemctl", "enable", "--quiet", SERVICE)
+    ground.command("systemctl", "restart" if is_changed else "start", SERVICE)
+
+
+def restart(ground: Ground, unit: str) -> None:
+    """Restarts a unit."""
+    ground.command("systemctl", "restart", unit)
+
+
+def served(certwarden: Certwarden, config: Config) -> list[str]:
+    """What is served where, in a line each."""
+    lines = []
+    for each in _certificates(certwarden):
+        lines.append(f"{', '.join(each['domains'])}")
+        lines.append(f"  issuer       {each['issuer']}")
+        lines.append(f"  until        {each['not_after']}")
+        lines.append(f"  fingerprint  {each['fingerprint_sha256']}")
+        places = {target.name: target.probe for target in targets(config)}
+        for target in each["targets"]:
+            where = places.get(target["name"])
+            seen = f"served at {where}" if target["state"] == _IN_USE else target["state"]
+            lines.append(f"  {target['name']:<12} {seen}")
+    return lines
+
+
+def await_port(address: Address, *, patience: float = _PATIENCE) -> bool:
+    """Waits until somebody listens there; whether somebody does."""
+    clock = SystemClock()
+    deadline = clock.monotonic() + patience
+    while clock.monotonic() < deadline:
+        try:
+            socket.create_connection((address.host, address.port), timeout=_POLL * 4).close()
+        except OSError:
+            clock.sleep(_POLL)
+        else:
+            return True
+    return False
+
+
+def _put(line: Line, tell: Tell) -> bool:
+    """Puts the line in; whether the file was changed."""
+    if line.proposal is None:
+        tell(f"{line.node_red.settings} is left as it is: {line.why}.\n{line.hint}")
+        return False
+    if line.is_there:
+        return False
+    backup = put(line.proposal)
+    tell(f"\n{line.node_red.settings} has certwarden's line now; as it was: {backup.name}")
+    return True
+
+
+def _restart(ground: Ground, line: Line) -> None:
+    unit, address = line.node_red.unit, line.spec.probe
+    restart(ground, unit)
+    if address and not await_port(address):
+        raise SetupError(f"{unit} does not listen at {address} after its restart", _log(unit))
+
+
+def _put_back(line: Line, ground: Ground, failure: Error) -> None:
+    """Raises SetupError, with what became of it."""
+    assert line.proposal is not None  # noqa: S101 - it was put in
+    settings, unit = line.node_red.settings, line.node_red.unit
+    proposal = line.proposal
+    try:
+        swapped = replace(proposal, text=proposal.original, original=proposal.text)
+        put(swapped)
+        _restart(ground, line)
+    except Error as second:
+        raise SetupError(
+            f"{failure.what}; {settings} could not be put back: {second.what}", _log(unit)
+        ) from None
+    raise SetupError(
+        f"{failure.what}; {settings} is as it was before, and {unit} runs with it again", _log(unit)
+    )
+
+
+def _by_hand(line: Line) -> str:
+    who = line.node_red.name
+    if line.proposal is None:
+        return f"When the lines are in, restart {who}."
+    if line.node_red.unit:
+        return f"{who} is not running, and is not started; the next time it serves HTTPS."
+    return f"Restart {who} by hand, once; the next time it serves HTTPS."
+
+
+def _deploy(certwarden: Certwarden) -> None:
+    if certwarden.run("deploy"):
+        raise SetupError("the certificate is not in use everywhere", AGAIN)
+
+
+def _is_served(certwarden: Certwarden, spec: TargetSpec) -> bool:
+    states = {
+        target["name"]: target["state"]
+        for each in _certificates(certwarden)
+        for target in each["targets"]
+    }
+    return bool(states.get(spec.name) == _IN_USE)
+
+
+def _certificates(certwarden: Certwarden, *options: str) -> list[Mapping[str, Any]]:
+    return list(certwarden.told("status", "--json", *options)["certificates"])
+
+
+def _log(unit: str) -> str:
+    return f"see `journalctl -u {unit}`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certwarden.cli import arguments, main
-from certwarden.cli import setup as command
+from certwarden.cli import setup_answers as command
 from certwarden.errors import TargetError, UsageError
 from certwarden.model import Secret
 from certwarden.setup.answers import Answers, FirstClient, Place

@@ -43,6 +43,19 @@ def clean(text: str, limit: int = MAX_FOREIGN_TEXT) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def visible(text: str) -> str:
+    """A text of lines as a terminal may have it: whatever steers one, or cannot be seen, is a ?.
+
+    For the places where text leaves us; what comes from a stranger is to be `clean` long before.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else " " if each.isspace() else "?"
+        for each in text
+    )
+
+
 class Error(Exception):
     """Something that a person must know.
 
@@ -108,6 +121,8 @@ class ConfigError(Error):
     ) -> None:
         count = len(mistakes)
         what = f"{source} has {count} mistake{'s' if count != 1 else ''}"
+        if count == 1 and not mistakes[0].path:  # of the file as a whole, such as a secret
+            what = f"{source} {mistakes[0].message}"
         super().__init__(what, hint, permanent=True)
         self.source = source
         self.mistakes = tuple(mistakes)

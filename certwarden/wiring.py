@@ -7,8 +7,10 @@ neither the ACME library nor the DNS provider's, which is why imports stand insi
 import hashlib
 import json
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from certwarden.clock import AlwaysTrusted, SystemClock, SystemTimeSources
@@ -69,13 +71,21 @@ class Warden:
     """The real neighbours of the lifecycle (ports.Neighbours), for one command.
 
     `purpose` is what other commands are told if they have to wait for this one. A read-only warden
-    writes nothing, so that looking at an empty machine leaves it empty.
+    writes nothing, so that looking at an empty machine leaves it empty. `handed_over` are secrets
+    whose files are closed to us, and which the service has from systemd.
     """
 
     def __init__(
-        self, config: Config, reporter: Reporter, *, purpose: str, is_read_only: bool = False
+        self,
+        config: Config,
+        reporter: Reporter,
+        *,
+        purpose: str,
+        is_read_only: bool = False,
+        handed_over: Mapping[Path, Secret] = MappingProxyType({}),
     ) -> None:
         self._config = config
+        self.handed_over = handed_over
         self._targets = {
             target.name: target for spec in config.certificates for target in spec.targets
         }
@@ -342,7 +352,10 @@ class Warden:
                 f"the passphrase of the private CA is gone: there is no {file}",
                 "write the recovery code that `ca init` has shown into that file",
             )
-        return read_secret(file)
+        return self._secret(file)
+
+    def _secret(self, path: Path) -> Secret:
+        return self.handed_over.get(path) or read_secret(path)
 
     @cached_property
     def _acmes(self) -> tuple[AcmeConfig, ...]:
@@ -360,7 +373,7 @@ class Warden:
     def _external_keys(self) -> tuple[Secret, ...]:
         """The HMAC keys that registering an account takes."""
         return tuple(
-            read_secret(each.external_account.hmac_key_file)
+            self._secret(each.external_account.hmac_key_file)
             for each in self._acmes
             if each.external_account is not None
         )
@@ -377,7 +390,7 @@ class Warden:
 
     @cached_property
     def _token(self) -> Secret:
-        return read_secret(self._config.cloudflare.api_token_file)
+        return self._secret(self._config.cloudflare.api_token_file)
 
     @cached_property
     def _renewal_infos(self) -> RenewalInfos:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
-from certwarden.errors import ConfigError, Error, as_error, clean
+from certwarden.errors import ConfigError, Error, as_error, clean, visible
 
 FAILED = 1
 INTERRUPTED = 130
@@ -95,14 +95,14 @@ def _explain(error: Error, *, is_verbose: bool) -> None:
     from certwarden.cli.bug_report import cause_lines
 
     for line in cause_lines(error):
-        print(f"certwarden: from {line}", file=sys.stderr)
+        print(visible(f"certwarden: from {line}"), file=sys.stderr)
 
 
 def _complain(what: str, hint: str = "") -> None:
     try:
-        print(f"certwarden: {what}", file=sys.stderr)
+        print(visible(f"certwarden: {what}"), file=sys.stderr)
         if hint:
-            print(f"certwarden: hint: {hint}", file=sys.stderr)
+            print(visible(f"certwarden: hint: {hint}"), file=sys.stderr)
     except OSError:
         pass  # nobody listens; the exit code tells it
 

@@ -26,7 +26,7 @@ _SECRETS = (
     re.compile(r"\b(?=[\w+/-]*\d)[\w+-]{20,}={0,2}"),
     re.compile(r"(?<![\w/.-])[A-Za-z0-9+/_-]{32,}={0,2}"),
 )
-_QUOTED = re.compile(r"(b?)(['\"])((?:\\.|(?!\2).)*)\2", re.DOTALL)
+_QUOTED = re.compile(r"(b?)(['\"])((?:\\.|(?!\2)[^\\])*)\2", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_.]{0,40}")  # in a program, as KeyError and others quote it
 
 

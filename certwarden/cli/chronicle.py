@@ -3,16 +3,13 @@
 Pure functions of the history, the versions and the lists; draws nothing.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from certwarden.cli.outlook import House
 from certwarden.frozen import frozen
+from certwarden.lifecycle.lists import BACK_DATED, PUBLISHED
 from certwarden.model import Crl, Event, Stored
-
-_PUBLISHED = re.compile(r"revocation list (\d{1,18}) \((\d+) entr\w+\) until (\d{4}-\d\d-\d\d)")
-_BACK_DATED = timedelta(hours=1)  # thisUpdate lies so far before the signature
 
 
 @frozen
@@ -71,10 +68,10 @@ def gaps(lists: Iterable[List], now: datetime) -> tuple[Span, ...]:
 
 
 def _published(event: Event) -> Iterable[List]:
-    told = _PUBLISHED.match(event.text) if event.kind == "list-published" else None
+    told = PUBLISHED.match(event.text) if event.kind == "list-published" else None
     if told is None:
         return
-    start = event.at - _BACK_DATED
+    start = event.at - BACK_DATED
     try:
         day = date.fromisoformat(told[3])
     except ValueError:

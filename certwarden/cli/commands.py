@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from certwarden.cli import render
 from certwarden.cli.arguments import config_file
 from certwarden.cli.console import Console
-from certwarden.cli.privilege import settle
+from certwarden.cli.privilege import handed_over, settle
 from certwarden.cli.shapes import show_line
 from certwarden.config import MAX_CONFIG_BYTES, Config, effective, load
 from certwarden.errors import ConfigError, Error, UsageError
@@ -170,10 +170,17 @@ def open_warden(
 ) -> Iterator["Warden"]:
     from certwarden.wiring import Warden
 
-    settle(config.state_directory, keep_root=arguments.command in ("deploy", "doctor"))
+    secrets = handed_over(config) if is_read_only else {}
+    settle(
+        config.state_directory,
+        keep_root=arguments.command in ("deploy", "doctor"),
+        is_looking=is_read_only,
+    )
     console = Console(is_verbose=arguments.verbose, is_quiet=arguments.quiet)
     purpose = " ".join([arguments.purpose, *getattr(arguments, "names", ())])
-    warden = Warden(config, console, purpose=purpose, is_read_only=is_read_only)
+    warden = Warden(
+        config, console, purpose=purpose, is_read_only=is_read_only, handed_over=secrets
+    )
     try:
         yield warden
     finally:

@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import TextIO
 
+from certwarden.errors import visible
 from certwarden.ports import Level
 
 _PRIORITIES = {Level.INFO: 6, Level.WARNING: 4, Level.ERROR: 3}
@@ -63,7 +64,7 @@ class Console:
     def _keep(self, line: str, level: Level) -> None:
         self._erase()
         prefix = f"<{_PRIORITIES[level]}>" if self._is_journal else ""
-        self._write(f"{prefix}{line}\n")
+        self._write(f"{prefix}{visible(line)}\n")
 
     def _redraw(self) -> None:
         if not self._is_terminal:
@@ -71,7 +72,7 @@ class Console:
         self._erase()
         width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be taken back
         for subject, phase in self._phases.items():
-            self._write(f"{f'{subject}: {phase} …'[:width]}\n")
+            self._write(f"{visible(f'{subject}: {phase} …'[:width])}\n")
         self._shown = len(self._phases)
 
     def _erase(self) -> None:

@@ -42,7 +42,13 @@ def apply(arguments: Namespace) -> int:
     from certwarden.targets.node_red.apply import propose, put
 
     settings, target = _meant(arguments)
-    proposal = propose(settings, target, node=arguments.node, user=arguments.user)
+    proposal = propose(
+        settings,
+        target,
+        node=arguments.node,
+        user=arguments.user,
+        is_named=arguments.settings is not None,
+    )
     render.show_proposal(proposal)
     if not proposal.diff:
         return DONE

@@ -5,9 +5,11 @@ alike. There is a concern exactly where `status` exits with 3.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from certwarden.cli.shapes import date_text
+from certwarden.doctor.finding import as_typed
 from certwarden.errors import clean
 from certwarden.frozen import frozen
 from certwarden.lifecycle.lists import half_life, list_steps
@@ -82,7 +84,7 @@ def concerns(house: House) -> tuple[Concern, ...]:
         found += _of_authority(house.authority, house.now)
     if house.is_doubtful:
         found.append(Concern("clock", house.verdict.what, house.verdict.hint))
-    return tuple(found)
+    return tuple(replace(each, hint=as_typed(each.hint)) for each in found)
 
 
 def comings(house: House) -> tuple[Coming, ...]:

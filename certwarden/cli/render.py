@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from certwarden.cli.shapes import clock_json, date_text, error_json, show_json, time_text
+from certwarden.cli.shapes import (
+    clock_json,
+    date_text,
+    error_json,
+    show_json,
+    show_line,
+    time_text,
+)
 from certwarden.errors import Error, Mistake
 from certwarden.model import DeployOutcome, Event, Observed, Pair, Step
 
@@ -41,7 +48,7 @@ def show_pass(result: "PassResult", *, is_json: bool) -> None:
         )
         return
     for each in result.certificates:
-        print(_result_line(each))
+        show_line(_result_line(each))
 
 
 def show_rehearsals(results: Mapping[str, Pair | Error], *, is_json: bool) -> None:
@@ -62,9 +69,9 @@ def show_rehearsals(results: Mapping[str, Pair | Error], *, is_json: bool) -> No
         return
     for name, result in results.items():
         if isinstance(result, Error):
-            print(f"{name}: the rehearsal failed")
+            show_line(f"{name}: the rehearsal failed")
         else:
-            print(f"{name}: the rehearsal went well (by {result.certificate.issuer})")
+            show_line(f"{name}: the rehearsal went well (by {result.certificate.issuer})")
 
 
 def show_plan(
@@ -87,15 +94,15 @@ def show_plan(
         )
         return
     for step in due:
-        print(f"{step.kind.value:<8} {_step_text(step)}")
+        show_line(f"{step.kind.value:<8} {_step_text(step)}")
     if not due:
-        print("nothing to do now")
+        show_line("nothing to do now")
     for seen in observed:
         if seen.trouble is not None:
-            print(f"{seen.spec.name}: {seen.trouble.what}")
+            show_line(f"{seen.spec.name}: {seen.trouble.what}")
     for step in steps:
         if step.at > now:
-            print(f"{step.kind.value:<8} {_step_text(step)} ({date_text(step.at)})")
+            show_line(f"{step.kind.value:<8} {_step_text(step)} ({date_text(step.at)})")
 
 
 def _step_text(step: Step) -> str:
@@ -122,7 +129,7 @@ def show_history(events: Sequence[Event], *, is_json: bool) -> None:
     for event in events:
         subject = event.target or event.certificate
         told = f"{subject}: {event.text}" if subject else event.text
-        print(f"{date_text(event.at)}  {event.kind:<17}  {told}")
+        show_line(f"{date_text(event.at)}  {event.kind:<17}  {told}")
 
 
 def show_mistakes(mistakes: Sequence[Mistake]) -> None:
@@ -136,7 +143,7 @@ def show_config(values: dict[str, Any], *, is_json: bool) -> None:
         show_json(values)
         return
     for path, value in _leaves("", values):
-        print(f"{path} = {json.dumps(value, ensure_ascii=False)}")
+        show_line(f"{path} = {json.dumps(value, ensure_ascii=False)}")
 
 
 def _result_line(result: "CertificateResult") -> str:

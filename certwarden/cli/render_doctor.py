@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from certwarden.cli.shapes import show_json
+from certwarden.cli.shapes import show_json, show_line
 from certwarden.doctor.finding import Finding, Result
 
 _WORDS = {
@@ -33,14 +33,14 @@ def show_findings(findings: Sequence[Finding], *, is_json: bool, is_verbose: boo
     for each in findings:
         if is_verbose or each.needs_attention:
             _show(each)
-    print(_summary(findings))
+    show_line(_summary(findings))
 
 
 def _show(finding: Finding) -> None:
     subject = f" {finding.subject}" if finding.subject else ""
-    print(f"{_WORDS[finding.result]:<{_WIDTH}}  {finding.check}{subject}: {finding.what}")
+    show_line(f"{_WORDS[finding.result]:<{_WIDTH}}  {finding.check}{subject}: {finding.what}")
     if finding.remedy:
-        print(f"{'':<{_WIDTH}}  → {finding.remedy}")
+        show_line(f"{'':<{_WIDTH}}  → {finding.remedy}")
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from certwarden.cli.shapes import show_json
+from certwarden.cli.shapes import show_json, show_line
 
 if TYPE_CHECKING:  # these would load what a quick command does without
     from certwarden.targets.node_red.advice import Advice
@@ -24,17 +24,17 @@ def show_inspection(
         show_json(values)
         return
     for line in _inspection_lines(inspection, advice):
-        print(line)
+        show_line(line)
 
 
 def show_proposal(proposal: "Proposal") -> None:
     """The change as `diff -u` shows it, and what is left alone."""
     if proposal.diff:
-        print(proposal.diff)
+        show_line(proposal.diff)
     else:
-        print(f"{proposal.settings} has certwarden's line already")
+        show_line(f"{proposal.settings} has certwarden's line already")
     for remark in proposal.remarks:
-        print(remark)
+        show_line(remark)
 
 
 def _inspection_lines(inspection: "Inspection", advice: Sequence["Advice"]) -> Iterator[str]:

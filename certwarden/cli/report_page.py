@@ -18,7 +18,7 @@ from certwarden.cli.render_authority import client_counts
 from certwarden.cli.render_clients import proof_text
 from certwarden.cli.report_style import STYLE
 from certwarden.cli.shapes import date_text, left_text
-from certwarden.cli.timeline import Axis, Bar, Mark, strip
+from certwarden.cli.timeline import FIGURES, Axis, Bar, Mark, strip
 from certwarden.lifecycle.renewal import renewal
 from certwarden.lifecycle.status import (
     CertificateState,
@@ -51,11 +51,7 @@ _BADGES: dict[str, str] = {
 }
 # Columns that stay on one line where there is room.
 _SHORT = dict.fromkeys(("when", "from", "until", "of", "target", "kind", "client", "ends"), "short")
-_LEGEND = (
-    ("renewal", "M-5 0 L0 -5 L5 0 L0 5 Z", "renewed"),
-    ("failure", "M-4 -4 L4 4 M-4 4 L4 -4", "failed"),
-    ("due", "M-5 -6 L5 -6 L0 3 Z", "renews next"),
-)
+_LEGEND = {"renewal": "renewed", "failure": "failed", "due": "renews next"}
 
 
 def build_page(chronicle: Chronicle) -> str:
@@ -148,16 +144,16 @@ def _tiles(house: House) -> Iterator[Markup]:
 def _certificates(chronicle: Chronicle) -> Iterator[Markup]:
     yield tag("h2", "Certificates")
     legend = [
-        tag("li", tag("svg", _figure(kind, path), width=12, height=12, aria_hidden="true"), words)
-        for kind, path, words in _LEGEND
+        tag("li", tag("svg", _figure(kind), width=12, height=12, aria_hidden="true"), words)
+        for kind, words in _LEGEND.items()
     ]
     yield tag("ul", *legend, tag("li", "the upright line is now"), class_="legend soft")
     for seen in chronicle.house.certificates:
         yield _certificate(seen, chronicle)
 
 
-def _figure(kind: str, path: str) -> Markup:
-    return tag("path", d=path, class_=f"mark {kind}", transform="translate(6 6)")
+def _figure(kind: str) -> Markup:
+    return tag("path", d=FIGURES[kind], class_=f"mark {kind}", transform="translate(6 6)")
 
 
 def _certificate(seen: Observed, chronicle: Chronicle) -> Markup:
@@ -282,7 +278,8 @@ def _authority(chronicle: Chronicle) -> Iterator[Markup]:
 def _coverage(lists: Sequence[List], now: datetime) -> Markup:
     """All lists in one row, as one covers for the other; where none did, there is a gap."""
     missing = gaps(lists, now)
-    axis = Axis.around(each for one in lists for each in (one.this_update, one.next_update))
+    ends = (each for one in lists for each in (one.this_update, one.next_update))
+    axis = Axis.around([now, *ends])
     bars = [
         Bar(0, each.this_update, each.next_update, _list_kind(each, now), _list_words(each))
         for each in lists

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TextIO
 
+from certwarden.errors import visible
 from certwarden.frozen import frozen
 
 UNLIMITED = 10_000  # the width of a pipe: whoever searches it wants whole sentences
@@ -53,7 +54,7 @@ class Screen:
         if len(lead) > indent:  # a long name has a line of its own
             return [lead, *self.wrapped("", text, indent)]
         return textwrap.wrap(
-            text,
+            visible(text),
             room,
             initial_indent=lead,
             subsequent_indent=" " * indent,

@@ -8,7 +8,7 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from certwarden.errors import Error
+from certwarden.errors import Error, visible
 
 if TYPE_CHECKING:
     from certwarden.lifecycle.trust import Verdict
@@ -81,10 +81,15 @@ def clock_json(verdict: "Verdict | None") -> dict[str, bool | None] | None:
 
 
 def show_json(value: Any) -> None:
-    """Prints it as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Prints it as JSON; what a terminal might obey, or nobody sees, is escaped in it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if visible(text) != text:
+        text = "".join(
+            each if each == visible(each) else json.dumps(each).strip('"') for each in text
+        )
+    print(text)
 
 
 def show_line(text: str) -> None:
-    """Prints a line of text."""
-    print(text)
+    """Prints a line of text, or several, without what a terminal would obey."""
+    print(visible(text))

@@ -7,26 +7,30 @@ import io
 import os
 import shutil
 import sys
+import textwrap
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from certwarden.cli.commands import ATTENTION, DONE, open_warden, read_config
 from certwarden.cli.console import Console
 from certwarden.cli.outlook import House, concerns
-from certwarden.cli.privilege import settle
+from certwarden.cli.privilege import handed_over, settle
 from certwarden.cli.render_status import status_json, status_lines
 from certwarden.cli.screen import Colour, Screen, screen_of
-from certwarden.cli.shapes import date_text, show_json, show_line
+from certwarden.cli.shapes import date_text, show_json
 from certwarden.clock import SystemClock
 from certwarden.config import Config
-from certwarden.errors import Error, UsageError
-from certwarden.model import Observed
+from certwarden.errors import Error, UsageError, visible
+from certwarden.lifecycle.trust import Verdict
+from certwarden.model import Observed, Secret
 from certwarden.ports import Neighbours
 
 LOOK_EVERY = 5.0  # seconds
 LOOKS_A_PROBE = 3  # what is served is looked at each so many looks
+LOOKS_A_VERDICT = 60  # and a server is asked for the time, where that is called for
 
 _ENTER = "\x1b[?1049h\x1b[?25l"  # the alternate screen, without a cursor
 _LEAVE = "\x1b[?25h\x1b[?1049l"
@@ -44,7 +48,7 @@ def status(arguments: Namespace) -> int:
         show_json(status_json(house))
     else:
         for line in status_lines(house, screen_of(sys.stdout)):
-            show_line(line)
+            print(line)  # its colours are ours
     return ATTENTION if concerns(house) else DONE
 
 
@@ -54,8 +58,12 @@ def look(
     *,
     is_probing: bool,
     before: House | None = None,
+    verdict: Verdict | None = None,
 ) -> House:
-    """The house now; what was seen `before` stands in for what is not looked at again."""
+    """The house now; what was seen `before` stands in for what is not looked at again.
+
+    `verdict` is that on the clock, where it was judged lately.
+    """
     from certwarden.lifecycle.authority import observe_authority
     from certwarden.lifecycle.judge import ClockJudge
     from certwarden.lifecycle.observe import observe
@@ -68,10 +76,10 @@ def look(
     authority = observe_authority(world)
     is_troubled = any(needs_attention(seen, now) for seen in observed)
     is_troubled = is_troubled or authority_needs_attention(authority, now)
-    if before is None:
-        verdict = ClockJudge(world).assess(now, needs_date=is_troubled and is_probing)
-    else:
+    if verdict is None and before is not None:
         verdict = before.verdict
+    if verdict is None:
+        verdict = ClockJudge(world).assess(now, needs_date=is_troubled and is_probing)
     return House(observed, authority, verdict, world.policy, now)
 
 
@@ -113,14 +121,24 @@ def _watch(arguments: Namespace, config: Config) -> int:
 def _looks(config: Config, *, is_offline: bool) -> Iterator[Sequence[str]]:
     """What there is to see, look by look."""
     house: House | None = None
+    secrets = handed_over(config)
     count = 0
     while True:
         screen = screen_of(sys.stdout)  # its width may have changed
         is_probing = not is_offline and count % LOOKS_A_PROBE == 0
         try:
-            house = _look_once(config, is_probing=is_probing, before=None if is_probing else house)
+            house = _look_once(
+                config,
+                secrets,
+                is_probing=is_probing,
+                before=None if is_probing else house,
+                verdict=house.verdict if house and count % LOOKS_A_VERDICT else None,
+            )
         except Error as error:  # such as a database that is busy: the next look may be better
-            yield [screen.coloured(error.what, Colour.BAD), error.hint]
+            what, hint = (
+                textwrap.wrap(visible(each), screen.width) for each in (error.what, error.hint)
+            )
+            yield [*(screen.coloured(line, Colour.BAD) for line in what), *hint]
         else:
             time = f"{date_text(house.now)} — every {LOOK_EVERY:g} s, Ctrl-C to end"
             head = screen.plain(screen.coloured(time[: screen.width], Colour.FAINT))
@@ -128,13 +146,22 @@ def _looks(config: Config, *, is_offline: bool) -> Iterator[Sequence[str]]:
         count += 1
 
 
-def _look_once(config: Config, *, is_probing: bool, before: House | None) -> House:
+def _look_once(
+    config: Config,
+    secrets: Mapping[Path, Secret],
+    *,
+    is_probing: bool,
+    before: House | None,
+    verdict: Verdict | None,
+) -> House:
     from certwarden.wiring import Warden
 
-    settle(config.state_directory)
+    settle(config.state_directory, is_looking=True)
     unheard = Console(io.StringIO())  # the screen is taken
-    with closing(Warden(config, unheard, purpose="status", is_read_only=True)) as warden:
-        return look(warden, config, is_probing=is_probing, before=before)
+    with closing(
+        Warden(config, unheard, purpose="status", is_read_only=True, handed_over=secrets)
+    ) as warden:
+        return look(warden, config, is_probing=is_probing, before=before, verdict=verdict)
 
 
 @contextmanager

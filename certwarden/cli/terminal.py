@@ -8,12 +8,13 @@ import contextlib
 import errno
 import getpass
 import os
+import shlex
 import stat
 import unicodedata
 from pathlib import Path
 from typing import BinaryIO
 
-from certwarden.errors import UsageError, clean
+from certwarden.errors import UsageError, clean, visible
 from certwarden.model import Secret
 
 TERMINAL = "/dev/tty"
@@ -100,7 +101,7 @@ def confirm(question: str, *, default: bool) -> bool:
 
 
 def say(text: str) -> None:
-    """Shows the text on the terminal; raises UsageError where there is none."""
+    """Shows the text on the terminal, which obeys nothing in it; raises UsageError without one."""
     _say(text)
 
 
@@ -132,7 +133,8 @@ def read_password_file(path: Path) -> Secret:
         mode = stat.S_IMODE(found.st_mode)
         raise UsageError(
             f"the password file {where} is open to everybody (mode {mode:04o})",
-            f"run `chmod o= {where}`, and choose another password if others may have seen it",
+            f"run `chmod o= {shlex.quote(where)}`, and choose another password if others may have "
+            "seen it",
         )
     if not line:
         raise UsageError(
@@ -172,7 +174,7 @@ def _line(terminal: BinaryIO) -> bytes:
 def _say(text: str) -> None:
     try:
         with os.fdopen(_opened(), "w", encoding="utf-8", errors="replace") as terminal:
-            terminal.write(f"{text}\n")
+            terminal.write(f"{visible(text)}\n")
     except OSError:
         raise UsageError(
             "there is no terminal to show it on", "run the command in a terminal"

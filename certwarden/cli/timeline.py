@@ -14,7 +14,7 @@ _AXIS = 22
 _ROW = 24
 _BAR = 12
 _TICKS = 4
-_MARK = {
+FIGURES = {  # of marks, around their place
     "renewal": "M-5 0 L0 -5 L5 0 L0 5 Z",
     "failure": "M-4 -4 L4 4 M-4 4 L4 -4",
     "due": "M-5 -6 L5 -6 L0 3 Z",
@@ -109,7 +109,7 @@ def _bar(axis: Axis, bar: Bar) -> Markup:
 
 def _mark(axis: Axis, mark: Mark) -> Markup:
     """A figure of its own size at a place in percent: an inner picture that may overflow."""
-    figure = tag("path", tag("title", mark.title), d=_MARK[mark.kind], class_=f"mark {mark.kind}")
+    figure = tag("path", tag("title", mark.title), d=FIGURES[mark.kind], class_=f"mark {mark.kind}")
     return tag(
         "svg",
         figure,

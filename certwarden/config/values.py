@@ -131,6 +131,20 @@ class Config:
     backup: BackupConfig | None
     certificates: tuple[CertificateSpec, ...]
 
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """Every file that holds a secret, once; some may be absent still."""
+        externals = [each.external_account for each in (self.acme, *self.acme.fallbacks)]
+        found = [
+            self.cloudflare.api_token_file,
+            *(each.hmac_key_file for each in externals if each is not None),
+            self.notify.urls_file,
+            self.notify.heartbeat_url_file,
+            self.authority.passphrase_file if self.authority else None,
+            self.backup.passphrase_file if self.backup else None,
+        ]
+        return tuple(dict.fromkeys(path for path in found if path is not None))
+
 
 def effective(config: Config) -> dict[str, object]:
     """Every value in force, defaults included, in the shape of the file; what is absent is None.

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from certwarden.doctor.finding import Finding, error, ok, skipped, warning
+from certwarden.doctor.configuration import household
+from certwarden.doctor.finding import Finding, day, error, minute, ok, skipped, warning
 from certwarden.doctor.targets import pairs
-from certwarden.errors import Error, LockedError, StoreError
+from certwarden.errors import Error, StoreError
 from certwarden.lifecycle.authority_alarms import (
     ENDS,
     LADDER_ENDS,
@@ -55,24 +56,26 @@ def judge_authority(
     name = seen.spec.name
     if seen.trouble is not None:
         what = f"the private CA cannot be read: {seen.trouble.what}"
-        yield error(name, what, seen.trouble.hint or "bring it back: certwarden ca restore")
+        yield error(name, what, seen.trouble.hint or "bring it back: certwarden ca restore FILE")
     elif seen.root is None:
         yield error(
             name, "the private CA is configured, and was not founded yet", "certwarden ca init"
         )
     elif locked is not None:
-        hint = locked.hint
-        if not isinstance(locked, LockedError) or not hint:
-            hint = f"correct {seen.spec.passphrase_file}, or: certwarden ca restore"
-        yield error(name, f"it can sign nothing: {locked.what}", hint)
+        yield error(
+            name,
+            f"it can sign nothing: {locked.what}",
+            f"write the recovery code that `ca init` has shown into {seen.spec.passphrase_file}; "
+            "without it, bring the CA back: certwarden ca restore FILE",
+        )
     elif seen.root.not_after - ROOT_NOTICE <= now:
         verb = "has ended" if seen.root.not_after <= now else "ends"
         say = error if seen.root.not_after <= now else warning
-        what = f"its certificate {verb} on {_day(seen.root.not_after)}, and all clients' with it"
+        what = f"its certificate {verb} on {day(seen.root.not_after)}, and all clients' with it"
         yield say(name, what, "extend it: certwarden ca renew-root")
     else:
         how = "is locked" if seen.is_locked else "can sign"
-        yield ok(name, f"the private CA {how}, and is good until {_day(seen.root.not_after)}")
+        yield ok(name, f"the private CA {how}, and is good until {day(seen.root.not_after)}")
 
 
 # ── its list ──────────────────────────────────────────────────────────────────────────────────────
@@ -107,7 +110,7 @@ def judge_list(
             found.append(error(name, matter.what, matter.todo))
     if not found and seen.crl is not None:
         what = f"list {seen.crl.number} holds all revocations, and is good until "
-        found.append(ok(name, f"{what}{_day(seen.crl.next_update)}"))
+        found.append(ok(name, f"{what}{day(seen.crl.next_update)}"))
     yield from found
 
 
@@ -117,9 +120,14 @@ def judge_list(
 def installed_lists(patient: "Patient") -> Iterator[Finding]:
     """Whether each target that asks for client certificates has the list that it should have."""
     for seen, target in pairs(patient):
-        if target.spec.client_auth and patient.authority is not None:
-            reason = trust_reason(target, seen.trust, patient.now)
-            yield judge_installed_list(target, patient.authority, reason, patient.now)
+        if not target.spec.client_auth or patient.authority is None:
+            continue
+        if target.installed is None:
+            why = "what is installed is not whole, which is told with its files"
+            yield skipped(target.spec.name, why)
+            continue
+        reason = trust_reason(target, seen.trust, patient.now)
+        yield judge_installed_list(target, patient.authority, reason, patient.now)
 
 
 def judge_installed_list(
@@ -140,7 +148,7 @@ def judge_installed_list(
     if crl.next_update <= now:
         return error(
             name,
-            f"the installed list {crl.number} has expired on {_day(crl.next_update)}: "
+            f"the installed list {crl.number} has expired on {day(crl.next_update)}: "
             "no client gets in",
             f"{_RENEW}, then {todo}",
         )
@@ -151,7 +159,7 @@ def judge_installed_list(
         why, is_urgent = reason
         what = f"list {crl.number} is installed: {why}"
         return error(name, what, todo) if is_urgent else warning(name, what, todo)
-    return ok(name, f"list {crl.number} is installed, good until {_day(crl.next_update)}")
+    return ok(name, f"list {crl.number} is installed, good until {day(crl.next_update)}")
 
 
 # ── its clients ───────────────────────────────────────────────────────────────────────────────────
@@ -185,11 +193,11 @@ def backups(patient: "Patient") -> Iterator[Finding]:
     if patient.config.backup is None:
         yield judge_own_backup(seen, seen.root)
         return
-    directory = patient.config.backup.directory
+    directory, user = patient.config.backup.directory, household(patient.config).user
     try:
         yield _look_at_safe(patient, seen, seen.root)
     except StoreError as failure:
-        hint = f"mount it, or make it: sudo install -d -m 0700 -o certwarden {directory}"
+        hint = f"mount it, or make it: sudo install -d -m 0700 -o {user} {directory}"
         yield error(seen.spec.name, failure.what, failure.hint or hint)
     except Error as failure:  # the passphrase file
         yield error(seen.spec.name, failure.what, failure.hint)
@@ -201,13 +209,15 @@ def _look_at_safe(patient: "Patient", seen: ObservedAuthority, root: Root) -> Fi
     safe, backup = patient.warden.safe(), patient.config.backup
     assert safe is not None  # noqa: S101  # whoever calls has looked
     assert backup is not None  # noqa: S101  # the same
-    safe.passphrase()
+    if backup.passphrase_file not in patient.warden.handed_over:
+        safe.passphrase()
     kept = safe.kept()
     if not os.access(backup.directory, os.W_OK | os.X_OK):
+        user = household(patient.config).user
         return error(
             seen.spec.name,
             f"no backup can be written into {backup.directory}",
-            f"let certwarden's user write there: sudo chown certwarden {backup.directory}",
+            f"let certwarden's user write there: sudo chown {user} {backup.directory}",
         )
     return judge_kept_backups(seen, root, kept, content_mark(root.pem, seen.clients), patient.now)
 
@@ -220,9 +230,9 @@ def judge_own_backup(seen: ObservedAuthority, root: Root) -> Finding:
         what = "there is no backup: whoever loses the CA's key can issue and revoke nothing more"
         return warning(seen.spec.name, what, make)
     if made_at < _changed_at(seen, root):
-        what = f"the last backup is of {_instant(made_at)}, and clients have changed since"
+        what = f"the last backup is of {minute(made_at)}, and clients have changed since"
         return warning(seen.spec.name, what, make)
-    return ok(seen.spec.name, f"the last backup is of {_instant(made_at)}, and holds everything")
+    return ok(seen.spec.name, f"the last backup is of {minute(made_at)}, and holds everything")
 
 
 def judge_kept_backups(
@@ -232,7 +242,7 @@ def judge_kept_backups(
     reason = backup_reason(kept, mark, now)
     newest = max((each.made_at for each in kept if each.made_at <= now), default=None)
     if reason is None and newest is not None:
-        return ok(seen.spec.name, f"the last backup is of {_instant(newest)}, and holds everything")
+        return ok(seen.spec.name, f"the last backup is of {minute(newest)}, and holds everything")
     since = _changed_at(seen, root)
     if newest is not None:
         is_changed = all(each.mark != mark for each in kept if each.made_at == newest)
@@ -254,14 +264,6 @@ def _changed_at(seen: ObservedAuthority, root: Root) -> datetime:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s are' if number != 1 else ' is'}"
-
-
-def _day(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d}"
-
-
-def _instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 CHECKS = {

@@ -18,24 +18,27 @@ from certwarden.lifecycle.side_by_side import side_by_side
 from certwarden.zone.caa import CaaRecord, Found, Unknown, relevant
 
 METHOD = "dns-01"
-_KNOWN = {"acme-v02.api.letsencrypt.org": "letsencrypt.org"}  # for when it cannot be asked
+_KNOWN = {"acme-v02.api.letsencrypt.org": ("letsencrypt.org",)}  # for when it cannot be asked
 _UNDERSTOOD = frozenset({"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail"})
 _CRITICAL = 128
 
 
 @dataclass(frozen=True)
 class Applicant:
-    """Who is to issue, and for which account; "" is what is not known."""
+    """Who is to issue, and for which account; `identities` are its names in CAA records.
+
+    Empty is what is not known.
+    """
 
     directory_url: str
-    identity: str
+    identities: tuple[str, ...]
     account_url: str
     is_first: bool = True  # not a CA for when the first one fails
 
     @property
     def name(self) -> str:
         """As a person knows it."""
-        return self.identity or urlsplit(self.directory_url).netloc
+        return next(iter(self.identities), "") or urlsplit(self.directory_url).netloc
 
 
 def look_at_caa(patient: Patient) -> Iterable[Finding]:
@@ -56,13 +59,13 @@ def _applicants(patient: Patient, *, is_asking: bool) -> Iterator[Applicant]:
     warden, acme = patient.warden, patient.config.acme
     urls = [each.directory_url for each in (acme, *acme.fallbacks)]
     if not is_asking:
-        yield Applicant(urls[0], "", "")
+        yield Applicant(urls[0], (), "")
         return
     looks = [partial(in_time, partial(warden.directories().look, url), 2.5) for url in urls]
     for url, directory in zip(urls, side_by_side(looks, warden.clock), strict=True):
-        told = "" if isinstance(directory, Error) else directory.caa_identity
-        identity = told or _KNOWN.get(urlsplit(url).netloc, "")
-        yield Applicant(url, identity, warden.account_url(url), url == urls[0])
+        told = () if isinstance(directory, Error) else directory.caa_identities
+        identities = told or _KNOWN.get(urlsplit(url).netloc, ())
+        yield Applicant(url, identities, warden.account_url(url), url == urls[0])
 
 
 def judge_caa(domain: str, found: Found, applicant: Applicant) -> Finding:
@@ -75,31 +78,34 @@ def judge_caa(domain: str, found: Found, applicant: Applicant) -> Finding:
         return fault(domain, objection, _remedy(domain, found, applicant))
     if not relevant(domain, found):
         return ok(domain, "no CAA record restricts who may issue")
-    if not applicant.identity:
+    if not applicant.identities:
         return skipped(domain, f"{applicant.name} does not say its name in CAA records")
     return ok(domain, f"CAA records let {applicant.name} issue")
 
 
 def objection_to(domain: str, records: Sequence[CaaRecord], applicant: Applicant) -> str:
     """Why the CA must not issue for the domain; "" if it may."""
-    strange = [r for r in records if r.flags & _CRITICAL and r.tag not in _UNDERSTOOD]
-    if strange:
+    if strange := _strange(records):
         return f"a critical CAA record that no CA understands forbids every issuance: {strange[0]}"
     deciding = relevant(domain, records)
     if not deciding:
         return ""
-    named = [
-        record for record in deciding if record.issuer and applicant.identity in ("", record.issuer)
-    ]
+    ours = {each.lower().rstrip(".") for each in applicant.identities}
+    named = [each for each in deciding if each.issuer and (not ours or each.issuer in ours)]
     if not named:
         return f"CAA records do not let {applicant.name} issue: {deciding[0]}"
     by_method = [record for record in named if _allows_method(record)]
     if not by_method:
         return f"CAA records do not let {applicant.name} validate by {METHOD}: {named[0]}"
     if not any(_allows_account(record, applicant.account_url) for record in by_method):
-        ours = applicant.account_url or "we have none yet"
-        return f"CAA records name another ACME account than ours ({ours}): {by_method[0]}"
+        account = applicant.account_url or "we have none yet"
+        return f"CAA records name another ACME account than ours ({account}): {by_method[0]}"
     return ""
+
+
+def _strange(records: Sequence[CaaRecord]) -> list[CaaRecord]:
+    """Critical ones that no CA understands: they forbid everything (RFC 8659 section 4.5)."""
+    return [each for each in records if each.flags & _CRITICAL and each.tag not in _UNDERSTOOD]
 
 
 def _allows_method(record: CaaRecord) -> bool:
@@ -117,16 +123,21 @@ def _allows_account(record: CaaRecord, account_url: str) -> bool:
 
 
 def _remedy(domain: str, records: Sequence[CaaRecord], applicant: Applicant) -> str:
+    if strange := _strange(records):
+        return f"in Cloudflare's dashboard, remove the record `{strange[0]}`"
     owner = records[0].owner
     tag = "issuewild" if any(r.tag == "issuewild" for r in relevant(domain, records)) else "issue"
-    ca = applicant.identity or "the CA's name"
+    ca = next(iter(applicant.identities), "the CA's name")
     return f'in Cloudflare\'s dashboard, add the record `{owner} CAA 0 {tag} "{ca}"`'
 
 
 def _judge_unknown(domain: str, found: Unknown) -> Finding:
     what = f"CAA records at {found.owner} cannot be looked up"
     if found.is_answered:
-        remedy = "put right what keeps its name servers from answering: see what `dnssec` says"
+        remedy = (
+            "see what `dnssec` says; where it has nothing to say, its name servers fail at this "
+            "kind of record alone, and their operator has to put that right"
+        )
         return error(domain, f"{what}: a resolver {found.why}, and so it will to the CA", remedy)
     return skipped(domain, f"{what}: no resolver answers", RESOLVERS)
 

@@ -222,17 +222,12 @@ def judge_proof(
     spec, name = target.spec, target.spec.name
     see = f"sudo certwarden deploy {spec.certificate}"
     trust = target.installed.trust if target.installed else None
-    if spec.probe is None or trust is None or isinstance(target.seen, Unreachable | NoHandshake):
-        return skipped(name, "nobody could be sent: it has no probe, no list, or does not answer")
-    if proof is not None and proof.is_resumable:
-        what = f"a revoked client got in by a session from before: {proof.what}"
-        todo = (
-            "turn saved sessions off, as `certwarden snippet` shows it (nginx: `ssl_session_cache "
-            f"off; ssl_session_tickets off;`), and restart it; then {see}"
-        )
-        return error(name, what, todo)
-    if proof is not None and proof.outcome is ProofOutcome.REFUTED:
-        return error(name, proof.what, proof.hint or see)
+    if spec.probe is None or isinstance(target.seen, Unreachable | NoHandshake):
+        return skipped(name, "nobody could be sent: it has no probe, or does not answer")
+    if proof is not None and (proof.is_resumable or proof.outcome is ProofOutcome.REFUTED):
+        return _judge_refuted(name, proof, see)
+    if trust is None:
+        return skipped(name, "nobody could be sent: no list is installed, or it is not whole")
     if is_locked:
         return _judge_of_locked(name, proof)
     if proof is None or proof.outcome is ProofOutcome.UNKNOWN:
@@ -240,6 +235,18 @@ def judge_proof(
         todo = (proof.hint if proof else "") or see
         return warning(name, f"whether a good client gets in has not been seen{said}", todo)
     return _judge_age(name, proof, trust.crl, now, see)
+
+
+def _judge_refuted(name: str, proof: Proof, see: str) -> Finding:
+    """The wrong ones get in, or the right ones do not."""
+    if not proof.is_resumable:
+        return error(name, proof.what, proof.hint or see)
+    what = f"a revoked client got in by a session from before: {proof.what}"
+    todo = (
+        "turn saved sessions off, as `certwarden snippet` shows it (nginx: `ssl_session_cache "
+        f"off; ssl_session_tickets off;`), and restart it; then {see}"
+    )
+    return error(name, what, todo)
 
 
 def _judge_of_locked(name: str, proof: Proof | None) -> Finding:

@@ -46,6 +46,19 @@ class Household:
     uid: int
     gids: frozenset[int]
 
+    @property
+    def user(self) -> str:
+        """Its name."""
+        return _user(self.uid)
+
+    @property
+    def group(self) -> str:
+        """The name of its own group."""
+        try:
+            return _group(pwd.getpwuid(self.uid).pw_gid)
+        except KeyError:
+            return str(self.uid)
+
 
 # ── config.toml ───────────────────────────────────────────────────────────────────────────────────
 
@@ -54,9 +67,9 @@ def look_at_config(patient: Patient) -> Iterable[Finding]:
     """Who else may change it, or put another one in its place?"""
     config = patient.config
     source = config.source.absolute()
-    household = _household(config)
-    yield judge_config(_rights(source), household)
-    yield judge_config(_rights(source.parent), household)
+    house = household(config)
+    yield judge_config(_rights(source), house)
+    yield judge_config(_rights(source.parent), house)
 
 
 def judge_config(rights: Rights, household: Household) -> Finding:
@@ -82,8 +95,11 @@ def judge_config(rights: Rights, household: Household) -> Finding:
 
 def look_at_secrets(patient: Patient) -> Iterable[Finding]:
     """Are they readable by certwarden, and by nobody else?"""
-    household = _household(patient.config)
-    for path in secret_files(patient.config):
+    house = household(patient.config)
+    for path in patient.config.secret_files:
+        if path in patient.warden.handed_over:
+            yield ok(str(path), "root alone may read it, and systemd hands it to the service")
+            continue
         try:
             rights = _rights(path)
         except PermissionError:
@@ -92,16 +108,17 @@ def look_at_secrets(patient: Patient) -> Iterable[Finding]:
             yield ok(str(path), "it is not there yet, and made by the command that needs it")
         else:
             yield judge_secret(
-                rights, household, is_readable=os.access(path, os.R_OK, effective_ids=True)
+                rights, house, is_readable=os.access(path, os.R_OK, effective_ids=True)
             )
 
 
 def judge_secret(rights: Rights, household: Household, *, is_readable: bool) -> Finding:
     """`is_readable`: by certwarden's own user. Others' rights are refused by the configuration."""
     subject = str(rights.path)
-    modes = f"sudo chown root:certwarden {rights.path} && sudo chmod 0640 {rights.path}"
+    group = household.group
+    modes = f"sudo chown root:{group} {rights.path} && sudo chmod 0640 {rights.path}"
     if not is_readable:
-        what = f"certwarden's user {_user(household.uid)} cannot read it: it is {rights.text}"
+        what = f"certwarden's user {household.user} cannot read it: it is {rights.text}"
         credential = "or hand it over by LoadCredential= in the unit"
         return warning(subject, what, f"{modes}; {credential}")
     if rights.uid not in (_ROOT, household.uid):
@@ -110,23 +127,6 @@ def judge_secret(rights: Rights, household: Household, *, is_readable: bool) -> 
     if rights.mode & stat.S_IRWXG and rights.gid not in (_ROOT, *household.gids):
         return warning(subject, f"the group {_group(rights.gid)} may use it", modes)
     return ok(subject, f"only root and certwarden may read it: it is {rights.text}")
-
-
-def secret_files(config: Config) -> list[Path]:
-    """Every file that holds a secret, once; some may be absent still."""
-    acme = config.acme
-    externals = [each.external_account for each in (acme, *acme.fallbacks)]
-    found = [
-        config.cloudflare.api_token_file,
-        *(each.hmac_key_file for each in externals if each is not None),
-        config.notify.urls_file,
-        config.notify.heartbeat_url_file,
-    ]
-    if config.authority is not None:
-        found.append(config.authority.passphrase_file)
-    if config.backup is not None:
-        found.append(config.backup.passphrase_file)
-    return list(dict.fromkeys(path for path in found if path is not None))
 
 
 def look_at_passphrases(patient: Patient) -> Iterable[Finding]:
@@ -164,14 +164,14 @@ def look_at_state(patient: Patient) -> Iterable[Finding]:
     state = config.state_directory
     if not state.is_dir():
         return [skipped(str(state), "it is not there yet: nothing was obtained so far")]
-    household = _household(config)
+    house = household(config)
     try:
         outer = [_rights(each) for each in (state, state / "live") if each.is_dir()]
         inner = list(islice(_private(state), MOST_ENTRIES))
     except PermissionError as refused:
         why = f"{refused.filename} is closed to us"
         return [skipped(str(state), why, "run it with sudo")]
-    faults = list(judge_state(outer, inner, household))
+    faults = list(judge_state(outer, inner, house))
     return faults or [ok(str(state), "only certwarden may read the keys in it")]
 
 
@@ -187,7 +187,7 @@ def judge_state(
         elif rights.mode & STATE_MODE != STATE_MODE:
             what = f"targets cannot pass through it: it is {rights.text}, and must be 0711"
             yield error(str(rights.path), what, f"sudo chmod 0711 {rights.path}")
-    owner = _user(household.uid)
+    owner = household.user
     yield from _told(
         [each for each in inner if each.mode & 0o077], "is open to others", "chmod go="
     )
@@ -238,7 +238,7 @@ def _rights(path: Path) -> Rights:
     return Rights(path, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
 
 
-def _household(config: Config) -> Household:
+def household(config: Config) -> Household:
     """The state directory's owner; before there is one, whoever asks."""
     try:
         uid = config.state_directory.stat().st_uid

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from certwarden.config import AcmeConfig
-from certwarden.doctor.finding import Finding, error, ok, skipped, warning
+from certwarden.doctor.finding import Finding, error, minute, ok, skipped, warning
 from certwarden.doctor.in_time import in_time
 from certwarden.doctor.patient import Patient
 from certwarden.errors import Error
@@ -97,7 +97,7 @@ def judge_limits(seen: Observed, policy: Policy, now: datetime) -> Iterator[Find
         if at > now:
             yield warning(
                 name,
-                f"the CA's limits hold back every attempt until {_instant(at)}: {text}",
+                f"the CA's limits hold back every attempt until {minute(at)}: {text}",
                 f"nothing: it goes on by itself then; do not delete the state directory, and see "
                 f"`certwarden history {name}` for what used them up",
             )
@@ -132,13 +132,9 @@ def judge_attempts(seen: Observed, policy: Policy, now: datetime) -> Finding:
         what = f"it cannot be obtained until something is put right: {last.what}"
         return error(name, what, f"{remedy}; then run `certwarden renew {name}`")
     at = next_try(seen, policy, now).at
-    when = f"is made at {_instant(at)}" if at > now else "is due now"
+    when = f"is made at {minute(at)}" if at > now else "is due now"
     fault = error if seen.stored is None or len(counted(seen.failures)) > 1 else warning
     return fault(name, f"the last attempt failed: {last.what}; the next one {when}", remedy)
-
-
-def _instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 CHECKS = {

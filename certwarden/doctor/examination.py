@@ -22,10 +22,13 @@ from certwarden.doctor import (
     token,
     zone,
 )
-from certwarden.doctor.finding import Finding, error
+from certwarden.doctor.finding import Finding, as_typed, error
+from certwarden.doctor.in_time import HANGS, in_time
 from certwarden.doctor.patient import Look, Patient
-from certwarden.errors import ConfigError, as_error
+from certwarden.errors import ConfigError, Error
 from certwarden.lifecycle.side_by_side import side_by_side
+
+SECONDS = 12.0  # for a whole check, whose single looks have shorter limits of their own
 
 _MODULES = (
     *(configuration, machine, clock),
@@ -50,31 +53,37 @@ def examine(patient: Patient, chosen: Mapping[str, Look] | None = None) -> tuple
         for check, look in (checks() if chosen is None else chosen).items()
     ]
     found = side_by_side(looks, patient.warden.clock)
-    return tuple(finding for findings in found for finding in findings)
+    unobserved = [] if patient.trouble is None else [_unobserved(patient.trouble)]
+    return (*unobserved, *(finding for findings in found for finding in findings))
 
 
 def misconfigured(mistakes: ConfigError) -> tuple[Finding, ...]:
     """What there is to say where the configuration cannot be read: each mistake in it."""
-    return tuple(
-        replace(
-            error(
-                mistakes.source,
-                f"{mistake.path}: {mistake.message}" if mistake.path else mistake.message,
-                "correct it, then look again with `certwarden config check`",
-            ),
-            check="configuration",
-        )
-        for mistake in mistakes.mistakes
-    )
+    found = []
+    for mistake in mistakes.mistakes:
+        what, _, todo = mistake.message.partition("; ")  # where it says what to do, it does so last
+        what = f"{mistake.path}: {what}" if mistake.path else what
+        todo = todo or "correct it, then look again with `sudo certwarden config check`"
+        found.append(replace(error(mistakes.source, what, todo), check="configuration"))
+    return tuple(found)
+
+
+def _unobserved(trouble: Error) -> Finding:
+    what = f"what is stored, installed and served could not be looked at: {trouble.what}"
+    return replace(error("", what, trouble.hint), check="target-files")
 
 
 def _carry_out(check: str, look: Look, patient: Patient) -> list[Finding]:
-    findings: list[Finding] = []
-    try:
+    """What it finds until it is through, fails, or its time is over: what hangs is left behind."""
+    found: list[Finding] = []
+
+    def carry_out() -> None:
         for finding in look(patient):
-            findings.append(replace(finding, check=check))  # noqa: PERF401 - kept if the next fails
-    except Exception as failure:  # noqa: BLE001 - one check must not take the others with it
-        cause = as_error(failure)
+            found.append(finding)  # noqa: PERF402 - kept if the next fails
+
+    cause = in_time(carry_out, SECONDS, HANGS)
+    findings = list(found)
+    if cause is not None:
         what = f"this could not be looked at: {cause.what}"
-        findings.append(replace(error("", what, cause.hint), check=check))
-    return findings
+        findings.append(error("", what, cause.hint))
+    return [replace(each, check=check, remedy=as_typed(each.remedy)) for each in findings]

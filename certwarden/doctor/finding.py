@@ -1,8 +1,15 @@
 """What a check has to say about one subject."""
 
+import re
+from datetime import datetime
 from enum import StrEnum
 
 from certwarden.frozen import frozen
+
+_COMMAND = re.compile(
+    r"(?<!sudo )\bcertwarden (?=(?:"
+    r"ca|client|config|deploy|history|nodered|notify|plan|renew|revoke|setup|snippet|status)\b)"
+)
 
 
 class Result(StrEnum):
@@ -52,3 +59,22 @@ def error(subject: str, what: str, remedy: str) -> Finding:
 def skipped(subject: str, why: str, remedy: str = "") -> Finding:
     """It could not be looked at, and why; `remedy` is how it could be."""
     return Finding(Result.SKIPPED, subject, why, remedy)
+
+
+def day(instant: datetime) -> str:
+    """The day as sentences name it."""
+    return f"{instant:%Y-%m-%d}"
+
+
+def minute(instant: datetime) -> str:
+    """The instant as sentences name it, to the minute."""
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
+
+
+def as_typed(remedy: str) -> str:
+    """The remedy with `sudo` before each of our commands, wherever the sentence comes from.
+
+    What certwarden keeps is its own user's, and the token is closed to people: without it the next
+    answer would be to use it.
+    """
+    return _COMMAND.sub("sudo certwarden ", remedy)

@@ -13,9 +13,10 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import certwarden
@@ -45,6 +46,13 @@ _TEMPLATE, _TELLER = "certwarden-failed@.service", f"certwarden-failed@{SERVICE}
 _COMMAND = re.compile(r"path=(\S+) ; argv\[\]=(.*?) ; ignore_errors=")
 _ALLOWED = re.compile(r"var allowed = (\[.*?\]);", re.DOTALL)
 _SUDO = "run it with sudo"
+_HOME, _NO = "ProtectHome", ("no", "false", "off", "0")
+# Lists of paths, and where else a path of them may be given: the last only where homes are open.
+_PATHS = {
+    "ReadWritePaths": ("BindPaths",),
+    "BindPaths": ("ReadWritePaths",),
+    "BindReadOnlyPaths": ("BindPaths",),
+}
 
 
 # ── is what is installed in step ──────────────────────────────────────────────────────────────────
@@ -97,41 +105,66 @@ def judge_files(unit: Installed, expected: str) -> Finding:
             f"its program {program} is not there, or cannot be executed",
             "install certwarden again, or `sudo certwarden setup`",
         )
-    needed, found = settings((expected,)), settings(unit.texts)
-    missing = [
-        f"{key}={' '.join(words)}"
-        for key, words in needed.items()
-        if not _is_given(words, found.get(key))
-    ]
+    missing = lacking(settings((expected,)), settings(unit.texts))
     if not missing:
         return ok(unit.name, "its files are in step with the configuration")
+    directory = f"/etc/systemd/system/{unit.name}.d"
     return error(
         unit.name,
         f"it lacks what the configuration needs: {', '.join(missing)}",
-        f"`certwarden snippet systemd | sudo tee /etc/systemd/system/{unit.name}.d/"
-        f"50-configuration.conf`, then `sudo systemctl daemon-reload && sudo systemctl restart "
-        f"{SERVICE}`; or `sudo certwarden setup`",
+        f"`sudo certwarden setup`; or by hand `sudo mkdir -p {directory}`, `sudo certwarden "
+        f"snippet systemd | sudo tee {directory}/50-configuration.conf`, then `sudo systemctl "
+        f"daemon-reload && sudo systemctl restart {SERVICE}`",
     )
 
 
 def settings(texts: Iterable[str]) -> dict[str, list[str]]:
     """The words of each setting, as systemd puts files together: an empty one begins afresh.
 
-    Except for the few that hold one value only, of which the last counts.
+    Except for the few that hold one value only, of which the last counts. A line that ends in a
+    backslash goes on in the next one (systemd.syntax(7)).
     """
     found: dict[str, list[str]] = {}
-    for line in (line.strip() for text in texts for line in text.splitlines()):
+    for line in (line.strip() for text in texts for line in _joined_lines(text)):
         key, equals, value = line.partition("=")
         if not equals or line.startswith(("#", ";", "[")):
             continue
-        words = value.split()
-        before = [] if not words or key == "ProtectHome" else found.get(key, [])
+        key, words = key.strip(), _split(value)
+        before = [] if not words or key == _HOME else found.get(key, [])
         found[key] = before + words
     return found
 
 
-def _is_given(needed: Sequence[str], found: Sequence[str] | None) -> bool:
-    return not found if not needed else set(needed) <= set(found or ())
+def _joined_lines(text: str) -> list[str]:
+    """Remarks between the parts of a line are left out, as systemd does."""
+    lines = text.splitlines()
+    kept = [line for line in lines if not line.lstrip().startswith(("#", ";"))]
+    return "\n".join(kept).replace("\\\n", " ").splitlines()
+
+
+def lacking(needed: Mapping[str, list[str]], found: Mapping[str, list[str]]) -> list[str]:
+    """The settings that are needed and not given, be it in another way."""
+    is_given = partial(_is_given, found=found)
+    return [f"{key}={' '.join(words)}" for key, words in needed.items() if not is_given(key, words)]
+
+
+def _is_given(key: str, needed: Sequence[str], *, found: Mapping[str, list[str]]) -> bool:
+    """A path is given where one above it is; homes that are not hidden need not be shown."""
+    if key not in _PATHS and key != _HOME:
+        return set(needed) <= set(found.get(key, ())) if needed else not found.get(key)
+    hidden = (found.get(_HOME) or ["no"])[-1]
+    if key == _HOME:
+        return hidden in (*_NO, "read-only", "tmpfs")
+    if key == "BindReadOnlyPaths" and hidden in (*_NO, "read-only"):
+        return True
+    others = () if key == "BindPaths" and hidden not in _NO else _PATHS[key]
+    given = {_path(word) for each in (key, *others) for word in found.get(each, ())}
+    return all({_path(word), *_path(word).parents} & given for word in needed)
+
+
+def _path(word: str) -> Path:
+    """The path that a word of a list names: `-` may stand before it, a destination after it."""
+    return Path(word.lstrip("-+").partition(":")[0])
 
 
 def _look_at_upgrade(unit: Installed, properties: Properties, now: datetime) -> Iterator[Finding]:
@@ -206,7 +239,7 @@ def look_at_rights(patient: Patient) -> Iterator[Finding]:
     user = service.user if service else None
     owner = _owner(config.state_directory)
     users = frozenset(entry.pw_name for entry in pwd.getpwall())
-    yield from judge_user(user, owner, users)
+    yield from judge_user(user, owner, users, config.state_directory)
     if owner is not None:
         groups = _groups_of(owner) | (service.groups if service else frozenset())
         wanted = [target.group for _, target in patient.targets if target.group]
@@ -214,7 +247,9 @@ def look_at_rights(patient: Patient) -> Iterator[Finding]:
     yield from _look_at_polkit(config, user)
 
 
-def judge_user(user: str | None, owner: str | None, users: frozenset[str]) -> Iterator[Finding]:
+def judge_user(
+    user: str | None, owner: str | None, users: frozenset[str], state: Path
+) -> Iterator[Finding]:
     """`user` is the service's, where there is a service; `owner` that of the state directory."""
     if user is None:
         return
@@ -229,7 +264,9 @@ def judge_user(user: str | None, owner: str | None, users: frozenset[str]) -> It
         yield error(
             user,
             f"the state directory belongs to {owner}, but {SERVICE} runs as {user}",
-            f"`sudo chown -R {user}: ` the state directory, with the service stopped",
+            # No group is named: those of `live` are the targets'.
+            f"`sudo systemctl stop {SERVICE}`, `sudo chown -R {user} {shlex.quote(str(state))}`, "
+            f"`sudo systemctl start {SERVICE}`",
         )
     else:
         yield ok(user, f"{SERVICE} runs as {user}, which owns the state directory")

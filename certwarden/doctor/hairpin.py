@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from certwarden.doctor.finding import Finding, ok, skipped, warning
-from certwarden.doctor.host_names import WILDCARD, host_of, is_at_home
+from certwarden.doctor.host_names import host_of, is_at_home
 from certwarden.doctor.patient import Look, Patient
+from certwarden.doctor.targets import covers
 from certwarden.errors import clean
-from certwarden.model import Address, Certificate, Observed, Seen, Served, TargetSpec
+from certwarden.model import Address, Observed, Seen, Served, TargetSpec
 from certwarden.targets.ways import Way, look_along, own_addresses
 
 HTTPS = 443  # what people type; a router hands it on to whatever port the target listens at
@@ -171,7 +172,7 @@ def _judge_stray(paths: Paths, address: str, looks: Sequence[Seen], ours: Sequen
     """The name leads to an address where something else is served, or nothing."""
     name, host = paths.target.name, paths.host
     strange = [seen.certificate for seen in looks if isinstance(seen, Served)]
-    if any(_covers(certificate, host) for certificate in strange):
+    if any(covers(certificate.names, host) for certificate in strange):
         return skipped(
             name,
             f"{host} leads to another server, at {address}, with a certificate of its own for it",
@@ -180,37 +181,34 @@ def _judge_stray(paths: Paths, address: str, looks: Sequence[Seen], ours: Sequen
         what = f"{host} leads to {address}, where this is not served"
         remedy = f"correct the address record of {host}, or the resolver's entry for it"
         return warning(name, what, remedy)
+    todo = (
+        "let the resolver at home lead the name straight to this machine (`certwarden snippet "
+        f"dnsmasq {name}`), or give the public record its address at home"
+    )
     if strange:
         shown = ", ".join(strange[0].names) or strange[0].issuer
         what = (
             f"{host} leads to {address}, and from in here the certificate of {clean(shown, 80)} is "
             "served there: that is usually the router's own page"
         )
-    elif ":" in address:
+        return warning(name, what, todo)
+    # Which port the router hands on is not known: silence at those that are tried proves nothing.
+    if ":" in address:
         what = (
             f"{host} leads to {address}, where nobody answers from in here: its AAAA record is "
-            "that of another machine, or a firewall closes the port"
+            "that of another machine, a firewall closes the port, or it is another port"
         )
     else:
         what = (
             f"{host} leads to {address}, where nobody answers from in here: the router does not "
-            "turn its own outside address back into the house (hairpin NAT)"
+            "turn its own outside address back into the house (hairpin NAT), or it hands on "
+            "another port"
         )
-    return warning(
-        name,
-        what,
-        "let the resolver at home lead the name straight to this machine (`certwarden snippet "
-        f"dnsmasq {name}`), or give the public record its address at home",
-    )
+    return skipped(name, what, todo)
 
 
 def _is_served(seen: Seen) -> bool:
     return isinstance(seen, Served)
-
-
-def _covers(certificate: Certificate, host: str) -> bool:
-    parent = f"{WILDCARD}{host.partition('.')[2]}"
-    return any(name.lower() in (host, parent) for name in certificate.names)
 
 
 def _is_cloudflare(address: str) -> bool:

@@ -17,8 +17,17 @@ SECONDS = 4.5  # a person waits for the answer
 _T = TypeVar("_T")
 
 
-def in_time(work: Callable[[], _T], seconds: float | None = None) -> _T | Error:
-    """What the work returns, or the Error that it raised or that it takes too long.
+HANGS = (
+    "see whether a disk hangs, or the server of a file system: `df -h` stops at it, and `dmesg | "
+    "tail` names it"
+)
+_NO_ANSWER = "check this machine's connection to the internet and its DNS resolver"
+
+
+def in_time(
+    work: Callable[[], _T], seconds: float | None = None, hint: str = _NO_ANSWER
+) -> _T | Error:
+    """What the work returns, or the Error that it raised or, with the hint, that it takes too long.
 
     It must have nothing to clean up: it may go on after this has returned.
     """
@@ -35,7 +44,4 @@ def in_time(work: Callable[[], _T], seconds: float | None = None) -> _T | Error:
     wait_for([outcome], limit)
     if outcome.done():
         return outcome.result()
-    return Error(
-        f"there was no answer within {limit:g} s",
-        "check this machine's connection to the internet and its DNS resolver",
-    )
+    return Error(f"there was no answer within {limit:g} s", hint)

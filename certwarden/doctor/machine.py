@@ -5,7 +5,9 @@ Owns the table of Python's ends of life. Who may write where is not its business
 
 import importlib.metadata
 import os
+import platform
 import re
+import shlex
 import ssl
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +19,7 @@ import certwarden
 from certwarden.doctor.finding import Finding, error, ok, skipped, warning
 from certwarden.doctor.in_time import in_time
 from certwarden.doctor.patient import Look, Patient
-from certwarden.errors import Error, StoreError
+from certwarden.errors import Error, StoreError, clean
 from certwarden.store.inspection import check_database
 from certwarden.wiring import DATABASE
 
@@ -25,6 +27,7 @@ SECONDS = 1.5  # for each file system
 MIB = 1024 * 1024
 FULL = 5 * MIB  # less is not enough for a certificate, the database and its journal
 SCARCE = 50 * MIB
+SMALL_PART = 4  # of a small file system that part is enough
 SCARCE_SHARE = 0.02  # of large file systems, up to
 SCARCE_AT_MOST = 500 * MIB
 INODES_FULL, INODES_SCARCE = 50, 1000
@@ -38,6 +41,8 @@ PYTHON_ENDS = {
     (3, 12): date(2028, 10, 31),
     (3, 13): date(2029, 10, 31),
 }
+# Distributions that mend the Python that they bring for as long as they are supported themselves.
+_SYSTEM, _MENDING = "/usr", frozenset({"debian", "ubuntu", "raspbian"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*)")
 _BOUND = re.compile(r"(>=|<)\s*([0-9.]+)")
 
@@ -108,9 +113,8 @@ def judge_room(place: Place, room: Room) -> Finding:
     """The finding of one file system."""
     where = f"the file system of {place.path}"
     left = f"{room.free / MIB:.0f} MiB of {room.size / MIB:.0f} MiB"
-    remedy = (
-        f"free some space: `sudo du -xh {place.path} | sort -h | tail`, and `df -h {place.path}`"
-    )
+    path = shlex.quote(str(place.path))
+    remedy = f"free some space: `sudo du -xh {path} | sort -h | tail`, and `df -h {path}`"
     if room.is_read_only:
         return error(
             place.what,
@@ -122,7 +126,8 @@ def judge_room(place: Place, room: Room) -> Finding:
         return error(place.what, f"{where} is full: {left} are left", remedy)
     if room.inodes and room.free_inodes < INODES_FULL:
         return error(place.what, f"{where} has room for {room.free_inodes} more files only", remedy)
-    if room.free < max(SCARCE, min(SCARCE_SHARE * room.size, SCARCE_AT_MOST)):
+    scarce = min(SCARCE, room.size / SMALL_PART)
+    if room.free < max(scarce, min(SCARCE_SHARE * room.size, SCARCE_AT_MOST)):
         return warning(place.what, f"{where} is almost full: {left} are left", remedy)
     if room.inodes and room.free_inodes < INODES_SCARCE:
         return warning(
@@ -185,8 +190,7 @@ def mounts(mountinfo: str) -> dict[int, str]:
 
 def version(patient: Patient) -> Iterator[Finding]:
     """certwarden, what it stands on, and whether it can read its own database."""
-    python = sys.version_info[:2]
-    yield judge_python(python, patient.now)
+    yield judge_python(sys.version_info[:2], patient.now, distribution_of(sys.base_prefix))
     yield ok(
         "certwarden",
         f"certwarden {certwarden.__version__}, Python {'.'.join(map(str, sys.version_info[:3]))}, "
@@ -208,18 +212,36 @@ def _database(patient: Patient) -> Iterator[Finding]:
             yield ok("database", "it is sound")
 
 
-def judge_python(python: tuple[int, int], now: datetime) -> Finding:
-    """Whether somebody still mends that Python."""
+def judge_python(python: tuple[int, int], now: datetime, distribution: str = "") -> Finding:
+    """Whether somebody still mends that Python: its makers, or the distribution that it is of."""
     name = f"Python {python[0]}.{python[1]}"
     end = PYTHON_ENDS.get(python)
     if end is None or now.date() <= end:
         until = f" until {end}" if end else ""
         return ok("python", f"{name} is looked after by its makers{until}")
+    if distribution:
+        return ok("python", f"{name} is that of {distribution}, whose updates mend it")
     return warning(
         "python",
         f"{name} has had no security fixes from its makers since {end}",
         "upgrade the system, and install certwarden again under its newer Python",
     )
+
+
+def distribution_of(prefix: str, release: Mapping[str, str] | None = None) -> str:
+    """The distribution that an interpreter with this prefix is part of; "" where it is of none.
+
+    `release` is os-release(5), read where it is not given.
+    """
+    if prefix != _SYSTEM:
+        return ""
+    try:
+        told = platform.freedesktop_os_release() if release is None else release
+    except OSError:
+        return ""
+    families = {told.get("ID", ""), *told.get("ID_LIKE", "").split()}
+    is_known = bool(families & _MENDING)
+    return clean(told.get("PRETTY_NAME", "Debian"), 80) if is_known else ""
 
 
 def _libraries() -> Iterator[Finding]:

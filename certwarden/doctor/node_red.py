@@ -1,11 +1,13 @@
 """What Node-RED has loaded, and what its settings.js says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certwarden.doctor.finding import Finding, error, ok, skipped, warning
-from certwarden.doctor.targets import pairs
+from certwarden.doctor.targets import pairs, unit_facts
 from certwarden.errors import TargetError
+from certwarden.lifecycle.side_by_side import side_by_side
 from certwarden.lifecycle.status import TargetState, target_state
 from certwarden.model import HotReload, ObservedTarget, TargetSpec, UnitReload
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from certwarden.ports import Clock
     from certwarden.targets.node_red.advice import Advice
     from certwarden.targets.node_red.reports import Report
+    from certwarden.targets.readers import UnitFacts
 
 _NOTICED_WITHIN, _LOOK_AGAIN = 6.0, 0.5  # seconds; the module looks every 5
 _NOT_RUNNING = (TargetState.UNREACHABLE, TargetState.PLACEHOLDER)
@@ -24,17 +27,20 @@ _NOT_RUNNING = (TargetState.UNREACHABLE, TargetState.PLACEHOLDER)
 
 def modules(patient: "Patient") -> Iterator[Finding]:
     """Whether certwarden's module in Node-RED has loaded what is current."""
-    for seen, target in pairs(patient):
-        if isinstance(target.spec.reload, HotReload) and target.installed is not None:
-            reports = _reports(target.spec, target.installed.number, patient.warden.clock)
+    clock = patient.warden.clock
+    found = [pair for pair in pairs(patient) if isinstance(pair[1].spec.reload, HotReload)]
+    looks = [partial(_reports, target, clock) for _, target in found]
+    for (seen, target), reports in zip(found, side_by_side(looks, clock), strict=True):
+        if target.installed is not None:
             state = target_state(seen, target)
             yield from judge_module(target, reports, is_running=state not in _NOT_RUNNING)
 
 
-def _reports(spec: TargetSpec, current: int, clock: "Clock") -> "tuple[Report, ...]":
+def _reports(target: ObservedTarget, clock: "Clock") -> "tuple[Report, ...]":
     """What is loaded; one that was published just now is given the time to be noticed."""
     from certwarden.targets.node_red.reports import LOADED, read_reports
 
+    spec, current = target.spec, target.installed.number if target.installed else 0
     deadline = clock.monotonic() + _NOTICED_WITHIN
     while True:
         reports = read_reports(spec.directory / LOADED)
@@ -56,8 +62,8 @@ def judge_module(
         yield error(
             name,
             "certwarden's module is not loaded in Node-RED: new certificates are not taken up",
-            f"put the lines of `certwarden snippet node-red {name}` into settings.js and restart "
-            "Node-RED; or name its unit in `reload`",
+            f"`certwarden nodered apply{'' if spec.settings else ' SETTINGS.JS'}` puts its line "
+            "into settings.js; restart Node-RED once afterwards; or name its unit in `reload`",
         )
         return
     living = [each for each in reports if each.is_alive]
@@ -104,14 +110,15 @@ def _faults(
 
 def settings(patient: "Patient") -> Iterator[Finding]:
     """What is to be said of settings.js, which is run as its owner to find out."""
-    for _, target in pairs(patient):
-        if target.spec.settings is not None:
-            try:
-                found = _advice(target.spec)
-            except TargetError as failure:
-                yield skipped(str(target.spec.settings), failure.what, failure.hint)
-                continue
-            yield from judge_advice(target.spec, found)
+    specs = [target.spec for _, target in pairs(patient) if target.spec.settings is not None]
+    told = unit_facts(patient) if specs else {}
+    units = {} if isinstance(told, TargetError) else told
+    looks = [partial(_advice, spec, units) for spec in specs]
+    for spec, found in zip(specs, side_by_side(looks, patient.warden.clock), strict=True):
+        if isinstance(found, TargetError):
+            yield skipped(str(spec.settings), found.what, found.hint)
+        else:
+            yield from judge_advice(spec, found)
 
 
 def judge_advice(spec: TargetSpec, found: "Sequence[Advice]") -> Iterator[Finding]:
@@ -123,25 +130,19 @@ def judge_advice(spec: TargetSpec, found: "Sequence[Advice]") -> Iterator[Findin
         yield ok(file, f"it is as it should be for {spec.name}")
 
 
-def _advice(spec: TargetSpec) -> "tuple[Advice, ...]":
-    """Raises TargetError where settings.js cannot be run by us."""
+def _advice(
+    spec: TargetSpec, units: "Mapping[str, UnitFacts]"
+) -> "tuple[Advice, ...] | TargetError":
+    """What there is to say, or why settings.js cannot be run by us."""
     from certwarden.targets.node_red.advice import advice
     from certwarden.targets.node_red.settings import inspect
 
     assert spec.settings is not None  # noqa: S101  # whoever calls has looked
-    return advice(inspect(spec.settings, user=_user(spec)), spec)
-
-
-def _user(spec: TargetSpec) -> str | None:
-    """Whom systemd starts Node-RED as; None where it does not say."""
-    from certwarden.targets.readers import ask_unit
-
-    if not isinstance(spec.reload, UnitReload):
-        return None
+    unit = units.get(spec.reload.unit) if isinstance(spec.reload, UnitReload) else None
     try:
-        return ask_unit(spec.reload.unit).user or None
-    except TargetError:
-        return None
+        return advice(inspect(spec.settings, user=(unit and unit.user) or None), spec)
+    except TargetError as failure:
+        return failure
 
 
 CHECKS = {

@@ -6,21 +6,29 @@ from datetime import datetime
 
 from certwarden.config import Config
 from certwarden.doctor.finding import Finding
+from certwarden.doctor.in_time import HANGS, in_time
+from certwarden.errors import Error
 from certwarden.lifecycle.authority import observe_authority
 from certwarden.lifecycle.observe import observe
 from certwarden.model import CertificateSpec, Observed, ObservedAuthority, TargetSpec
 from certwarden.wiring import Warden
 
+SECONDS = 15.0  # for what `status` looks at, where a probe takes three
+
 
 @dataclass(frozen=True)
 class Patient:
-    """What all checks look at; `warden` is read-only, `now` the one instant that all judge by."""
+    """What all checks look at; `warden` is read-only, `now` the one instant that all judge by.
+
+    `trouble` is why nothing was observed, where that is so.
+    """
 
     config: Config
     warden: Warden
     now: datetime
     observed: tuple[Observed, ...]
     authority: ObservedAuthority | None
+    trouble: Error | None = None
 
     @property
     def targets(self) -> tuple[tuple[CertificateSpec, TargetSpec], ...]:
@@ -44,10 +52,12 @@ Look = Callable[[Patient], Iterable[Finding]]
 
 def admit(config: Config, warden: Warden) -> Patient:
     """Looks at what is stored, installed and served, as `status` does."""
-    return Patient(
-        config=config,
-        warden=warden,
-        now=warden.clock.now(),
-        observed=observe(warden, config.certificates),
-        authority=observe_authority(warden),
-    )
+
+    def look() -> tuple[tuple[Observed, ...], ObservedAuthority | None]:
+        return observe(warden, config.certificates), observe_authority(warden)
+
+    now = warden.clock.now()
+    seen = in_time(look, SECONDS, HANGS)
+    if isinstance(seen, Error):
+        return Patient(config, warden, now, (), None, trouble=seen)
+    return Patient(config, warden, now, *seen)

@@ -6,13 +6,13 @@ Owns the judgement of what systemd tells of the units, and of the traces that pa
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from certwarden.doctor.finding import Finding, error, ok, skipped, warning
 from certwarden.doctor.patient import Look, Patient
-from certwarden.setup.service import USER
+from certwarden.errors import StoreError
 from certwarden.targets.units import Properties, is_booted, show
 
 SERVICE, TIMER, PASS = "certwarden.service", "certwarden-renew.timer", "certwarden-renew.service"
@@ -23,6 +23,7 @@ RECENT = timedelta(hours=1)
 # A pass looks at the token once a day, whatever else there is to do.
 DAILY = timedelta(days=1)
 MARGIN = timedelta(hours=4)
+_EVENTS = 50  # of the history, to see since when there have been passes
 
 _PROPERTIES = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
@@ -44,15 +45,34 @@ def look_at_service(patient: Patient) -> Iterator[Finding]:
             yield skipped("", f"{NO_SYSTEMD}, and no daemon at work: something must run passes")
         return
     units = show((SERVICE, TIMER, PASS), _PROPERTIES)
-    yield from judge_units(units, holder, timedelta(seconds=time.monotonic()))
+    try:
+        traces = _traces(patient)
+    except StoreError:  # told by the check of the passes
+        traces = []
+    lately = last_of_many(traces, patient.now, patient.config.daemon.check_every)
+    yield from judge_units(units, holder, timedelta(seconds=time.monotonic()), lately)
 
 
 def judge_units(
-    units: Mapping[str, Properties], holder: str, monotonic: timedelta
+    units: Mapping[str, Properties],
+    holder: str,
+    monotonic: timedelta,
+    lately: datetime | None = None,
 ) -> Iterator[Finding]:
-    """`holder` is the daemon that has the state directory, or ""; `monotonic` is now."""
+    """`holder` is the daemon that has the state directory, or ""; `monotonic` is now.
+
+    `lately` is when the last pass was, where passes seem to be made by somebody else.
+    """
     service, timer = units.get(SERVICE, {}), units.get(TIMER, {})
-    unusable = [name for name, unit in units.items() if _is_unusable(unit)]
+    running = [name for name in (SERVICE, TIMER) if _is_active(units.get(name, {}))]
+    needed = {PASS} if TIMER in running else set()
+    if not running and not holder:
+        needed = {SERVICE, TIMER, PASS}
+    unusable = [
+        name
+        for name, unit in units.items()
+        if _is_unusable(unit) and (name in needed or not _is_masked(unit))
+    ]
     for name in unusable:
         yield error(
             name,
@@ -60,7 +80,6 @@ def judge_units(
             f"see `systemctl status {name}`; `sudo certwarden setup` installs it again",
         )
     wanted = [name for name in (SERVICE, TIMER) if _is_enabled(units.get(name, {}))]
-    running = [name for name in (SERVICE, TIMER) if _is_active(units.get(name, {}))]
     if len(wanted) > 1:
         yield warning(
             "",
@@ -68,7 +87,7 @@ def judge_units(
             f"`sudo systemctl disable --now {TIMER}`",
         )
     if not unusable and not wanted and not running:
-        yield _judge_absence(holder, is_installed=is_there(service) or is_there(timer))
+        yield _judge_absence(holder, lately, is_installed=is_there(service) or is_there(timer))
         return
     for name in dict.fromkeys((*wanted, *running)):
         if name not in unusable and (name in running or not running):
@@ -77,12 +96,19 @@ def judge_units(
         yield from _judge_last_pass(units.get(PASS, {}))
 
 
-def _judge_absence(holder: str, *, is_installed: bool) -> Finding:
+def _judge_absence(holder: str, lately: datetime | None, *, is_installed: bool) -> Finding:
     if holder:
         return ok("", f"the daemon is at work, though not as {SERVICE} ({holder})")
     if is_installed:
         what = f"nothing renews certificates: neither {SERVICE} nor {TIMER} is enabled"
         return error("", what, f"`sudo systemctl enable --now {SERVICE}`")
+    if lately is not None:
+        return skipped(
+            "",
+            f"certwarden is not installed as a service; somebody has made a pass on "
+            f"{lately:%Y-%m-%d %H:%M} UTC",
+            "where that was no program, such as cron: `sudo certwarden setup`",
+        )
     return warning(
         "",
         "nothing renews certificates by itself: certwarden is not installed as a service",
@@ -100,7 +126,7 @@ def _judge_state(
     if state == "failed":
         how = _ended(unit)
         yield error(name, f"it has failed: {how}", f"{log}, put that right, then {again}")
-    elif state == "activating" and unit.get("SubState") == "auto-restart":
+    elif state == "activating" and unit.get("SubState", "").startswith("auto-restart"):
         what = f"it fails again and again ({restarts} restarts): {_ended(unit)}"
         yield error(name, what, f"{log}, put that right, then {again}")
     elif state == "activating":
@@ -149,10 +175,10 @@ def _ended(unit: Properties) -> str:
         return words[result]
     if result == "exit-code":
         statuses = {
-            "2": "the configuration is wrong (`certwarden config check`)",
+            "2": "the configuration is wrong (`sudo certwarden config check`)",
             "203": "its program cannot be started",
             "216": "one of its groups does not exist",
-            "217": f"the user {USER} does not exist",
+            "217": "its user does not exist",
             "226": "one of the paths that it is to use is not there",
             "243": "one of its credentials is not there",
         }
@@ -182,14 +208,18 @@ def daemon_at_work(state_directory: Path) -> str:
 
 def look_at_passes(patient: Patient) -> Iterator[Finding]:
     """When a pass last left a trace."""
+    started = _started(show((SERVICE, TIMER), _PROPERTIES)) if is_booted() else None
+    check_every = patient.config.daemon.check_every
+    yield judge_passes(_traces(patient), patient.now, check_every, started)
+
+
+def _traces(patient: Patient) -> list[datetime]:
+    """When something was written down that passes write down."""
     world = patient.warden
-    token, events = world.watch.token_check(), world.history.events(None, 1)
+    token, events = world.watch.token_check(), world.history.events(None, _EVENTS)
     traces = [each.at for each in events]
     traces += [each.at for each in world.watch.setbacks()]
-    if token is not None:
-        traces.append(token.at)
-    started = _started(show((SERVICE, TIMER), _PROPERTIES)) if is_booted() else None
-    yield judge_passes(traces, patient.now, patient.config.daemon.check_every, started)
+    return traces if token is None else [*traces, token.at]
 
 
 def judge_passes(
@@ -215,6 +245,16 @@ def judge_passes(
     )
 
 
+def last_of_many(
+    traces: Sequence[datetime], now: datetime, check_every: timedelta
+) -> datetime | None:
+    """The last pass, where it is recent and not one of the first day, which a person makes."""
+    if not traces or now - min(traces) < 2 * DAILY:
+        return None
+    last = max(traces)
+    return last if now - last <= DAILY + check_every + MARGIN else None
+
+
 def _started(units: Mapping[str, Properties]) -> timedelta | None:
     """For how long the unit that is active has been so."""
     monotonic = timedelta(seconds=time.monotonic())
@@ -231,6 +271,11 @@ def is_there(unit: Properties) -> bool:
 
 def _is_unusable(unit: Properties) -> bool:
     return unit.get("LoadState") in ("masked", "bad-setting", "error")
+
+
+def _is_masked(unit: Properties) -> bool:
+    """Shut away, as a person does with what is not to run."""
+    return unit.get("LoadState") == "masked"
 
 
 def _is_enabled(unit: Properties) -> bool:

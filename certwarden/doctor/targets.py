@@ -1,16 +1,19 @@
 """Whether certificates are in order, installed, readable to their programs, and served by them."""
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certwarden.doctor.finding import Finding, error, ok, skipped, warning
+from certwarden.doctor.finding import Finding, day, error, minute, ok, skipped, warning
 from certwarden.errors import TargetError
 from certwarden.lifecycle.plan import LAST_TENTH, deploy_steps
 from certwarden.lifecycle.renewal import renewal
+from certwarden.lifecycle.side_by_side import side_by_side
 from certwarden.lifecycle.status import OVERDUE, TargetState, target_state
 from certwarden.model import (
     TARGET_KINDS,
@@ -63,11 +66,11 @@ def judge_certificate(seen: Observed, now: datetime) -> Finding:
         return error(name, "there is no certificate yet", f"obtain it: {renew}")
     due, until = renewal(seen, now), stored.certificate.not_after
     if until <= now:
-        return error(name, f"the stored certificate has expired on {_day(until)}", renew)
+        return error(name, f"the stored certificate has expired on {day(until)}", renew)
     if due.at + OVERDUE <= now:
-        what = f"it was to be renewed on {_day(due.at)}, and was not; it expires on {_day(until)}"
+        what = f"it was to be renewed on {day(due.at)}, and was not; it expires on {day(until)}"
         return warning(name, what, f"see whether the daemon runs; now: {renew}")
-    return ok(name, f"it is good until {_day(until)}, and is to be renewed on {_day(due.at)}")
+    return ok(name, f"it is good until {day(until)}, and is to be renewed on {day(due.at)}")
 
 
 # ── the files ─────────────────────────────────────────────────────────────────────────────────────
@@ -116,20 +119,20 @@ def judge_files(
         *_judge_version(seen, spec, leaf, waiting),
     ]
     yield from findings or [
-        ok(name, f"generation {installed.number:04d} is whole, good until {_day(leaf.not_after)}")
+        ok(name, f"generation {installed.number:04d} is whole, good until {day(leaf.not_after)}")
     ]
 
 
 def _judge_dates(spec: TargetSpec, leaf: Certificate, now: datetime) -> Iterator[Finding]:
     renew = f"see `certwarden status`, then: certwarden renew {spec.certificate}"
     if leaf.not_after <= now:
-        what = f"the installed certificate has expired on {_day(leaf.not_after)}"
+        what = f"the installed certificate has expired on {day(leaf.not_after)}"
         yield error(spec.name, what, renew)
     elif now < leaf.not_before:
-        what = f"the installed certificate is good from {_day(leaf.not_before)} on only"
+        what = f"the installed certificate is good from {day(leaf.not_before)} on only"
         yield error(spec.name, what, "check this machine's clock")
     elif leaf.not_after - leaf.lifetime / LAST_TENTH <= now:
-        what = f"the installed certificate expires on {_day(leaf.not_after)}"
+        what = f"the installed certificate expires on {day(leaf.not_after)}"
         yield warning(spec.name, what, renew)
 
 
@@ -141,7 +144,8 @@ def _judge_names(seen: Observed, spec: TargetSpec, leaf: Certificate) -> Iterato
             f"the installed certificate is not for {', '.join(lacking)}",
             f"obtain one that is: certwarden renew {spec.certificate}",
         )
-    if spec.probe and spec.probe_name and not covers(leaf.names, spec.probe_name):
+    asked = "" if _is_address(spec.probe_name) else spec.probe_name
+    if spec.probe and asked and not covers(leaf.names, asked):
         yield error(
             spec.name,
             f"the installed certificate is not for {spec.probe_name}, which `probe_name` asks for",
@@ -155,7 +159,7 @@ def _judge_version(
     if seen.stored is None or seen.stored.certificate.fingerprint == leaf.fingerprint:
         return
     if waiting is not None:
-        what = f"the newest certificate is put in place at {_instant(waiting.at)}: {waiting.reason}"
+        what = f"the newest certificate is put in place at {minute(waiting.at)}: {waiting.reason}"
         yield ok(spec.name, what)
         return
     what = "another certificate than the newest stored one is installed"
@@ -164,16 +168,19 @@ def _judge_version(
 
 def covers(names: Sequence[str], host: str) -> bool:
     """Whether a certificate for these names is one for the host (RFC 9525 section 6.3)."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        return True  # an address is told no name, and is served what there is
     wanted = host.lower().rstrip(".")
     _, _, parent = wanted.partition(".")
     known = {name.lower() for name in names}
     return wanted in known or (bool(parent) and f"*.{parent}" in known)
+
+
+def _is_address(host: str) -> bool:
+    """An address is told no name, and is served what there is."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def waiting_step(
@@ -210,7 +217,7 @@ def judge_served(  # noqa: C901  # one case for each state
     match target_state(seen, target):
         case TargetState.IN_USE:
             assert isinstance(target.seen, Served)  # noqa: S101  # else it would not be in use
-            until = _day(target.seen.certificate.not_after)
+            until = day(target.seen.certificate.not_after)
             yield ok(name, f"{spec.probe} serves the stored certificate, good until {until}")
         case TargetState.NOT_PROBED:
             hint = f'set `probe = "127.0.0.1:PORT"` for {name}'
@@ -230,15 +237,25 @@ def judge_served(  # noqa: C901  # one case for each state
         case TargetState.STALE if seen.trouble is not None:
             yield skipped(name, "what is stored cannot be read, which is told with the certificate")
         case TargetState.STALE if seen.stored is None:
-            yield warning(name, "it serves a certificate that is not ours", again)
+            yield _judge_strange(target)
         case TargetState.STALE if waiting is not None:
-            yield ok(name, f"it serves the one before until {_instant(waiting.at)}")
+            yield ok(name, f"it serves the one before until {minute(waiting.at)}")
         case TargetState.STALE:
             what = f"{spec.probe} serves another certificate than the stored one"
             if isinstance(target.seen, Served):
                 leaf = target.seen.certificate
-                what += f": one of {leaf.issuer} that ends on {_day(leaf.not_after)}"
+                what += f": one of {leaf.issuer} that ends on {day(leaf.not_after)}"
             yield error(name, what, _take_up(spec))
+
+
+def _judge_strange(target: ObservedTarget) -> Finding:
+    """Something is served, and nothing is stored."""
+    name, installed = target.spec.name, target.installed
+    served = target.seen.certificate.fingerprint if isinstance(target.seen, Served) else ""
+    if installed is not None and served == installed.certificate.fingerprint:
+        return skipped(name, "nothing is stored to compare, which is told with the certificate")
+    renew = f"obtain one: certwarden renew {target.spec.certificate}"
+    return warning(name, "it serves a certificate that is not ours", renew)
 
 
 def _speak_tls(target: ObservedTarget, again: str) -> str:
@@ -269,13 +286,19 @@ def _start(spec: TargetSpec) -> str:
 
 def chain(patient: "Patient") -> Iterator[Finding]:
     """Whether browsers are shown all that they need to find the CA."""
+    found = list(pairs(patient))
+    looks = [partial(_shown, target) for _, target in found]
+    shown = side_by_side(looks, patient.warden.clock)
+    for (seen, target), chain_shown in zip(found, shown, strict=True):
+        yield from judge_chain(seen, target, chain_shown)
+
+
+def _shown(target: ObservedTarget) -> tuple[bytes, ...]:
     from certwarden.targets.visits import served_chain
 
-    for seen, target in pairs(patient):
-        shown: tuple[bytes, ...] = ()
-        if target.spec.probe and isinstance(target.seen, Served):
-            shown = served_chain(target.spec.probe, target.spec.probe_name)
-        yield from judge_chain(seen, target, shown)
+    if target.spec.probe and isinstance(target.seen, Served):
+        return served_chain(target.spec.probe, target.spec.probe_name)
+    return ()
 
 
 def judge_chain(
@@ -322,17 +345,41 @@ def is_self_signed(pem: bytes) -> bool:
 
 def units(patient: "Patient") -> Iterator[Finding]:
     """Whether the units that are to be restarted or reloaded are there, and can be."""
-    from certwarden.targets.readers import ask_unit
+    from certwarden.targets.units import is_booted
 
+    facts = unit_facts(patient)
     for _, target in pairs(patient):
         reload = target.spec.reload
-        if isinstance(reload, UnitReload):
-            try:
-                facts = ask_unit(reload.unit)
-            except TargetError as failure:
-                yield error(target.spec.name, failure.what, failure.hint or "see `systemctl`")
-                continue
-            yield judge_unit(target.spec.name, reload, facts)
+        if not isinstance(reload, UnitReload):
+            continue
+        if isinstance(facts, TargetError):
+            yield judge_silence(target.spec.name, reload, facts, is_booted=is_booted())
+        else:
+            yield judge_unit(target.spec.name, reload, facts[reload.unit])
+
+
+def unit_facts(patient: "Patient") -> "dict[str, UnitFacts] | TargetError":
+    """What systemd says of the targets' units, or why it says nothing."""
+    from certwarden.targets.readers import ask_units
+
+    reloads = [each.reload for _, each in patient.targets]
+    try:
+        return ask_units(each.unit for each in reloads if isinstance(each, UnitReload))
+    except TargetError as failure:
+        return failure
+
+
+def judge_silence(
+    name: str, reload: UnitReload, failure: TargetError, *, is_booted: bool
+) -> Finding:
+    """Nobody tells of the unit; `is_booted`: there is a systemd that could."""
+    if is_booted:
+        return error(name, failure.what, failure.hint or f"see `systemctl status {reload.unit}`")
+    return error(
+        name,
+        f"{reload.unit} cannot be asked to {reload.verb}: there is no systemd here",
+        f"give the `reload` of {name} a command in place of the unit, `{{ command = [...] }}`",
+    )
 
 
 def judge_unit(name: str, reload: UnitReload, facts: "UnitFacts") -> Finding:
@@ -374,20 +421,28 @@ class Reading:
 
 def readers(patient: "Patient") -> Iterator[Finding]:
     """Whether the program's user may read the files."""
-    for seen, target in pairs(patient):
-        if target.installed is not None:
-            is_in_use = target_state(seen, target) is TargetState.IN_USE
-            yield _look_at_reader(target.spec, is_in_use=is_in_use)
+    told = unit_facts(patient)
+    units = {} if isinstance(told, TargetError) else told
+    looks = [
+        partial(
+            _look_at_reader,
+            target.spec,
+            units,
+            is_in_use=target_state(seen, target) is TargetState.IN_USE,
+        )
+        for seen, target in pairs(patient)
+        if target.installed is not None
+    ]
+    yield from side_by_side(looks, patient.warden.clock)
 
 
-def _look_at_reader(spec: TargetSpec, *, is_in_use: bool) -> Finding:
-    from certwarden.targets.readers import ask_unit, members, reader_of_owner
+def _look_at_reader(
+    spec: TargetSpec, units: "Mapping[str, UnitFacts]", *, is_in_use: bool
+) -> Finding:
+    from certwarden.targets.readers import members, reader_of_owner
 
     if isinstance(spec.reload, UnitReload):
-        try:
-            facts = ask_unit(spec.reload.unit)
-        except TargetError:
-            facts = None
+        facts = units.get(spec.reload.unit)
         if facts is None or facts.load != "loaded":
             return skipped(spec.name, "its unit is not known, so neither is who reads the files")
         now, later = readers_of(spec, facts)
@@ -469,10 +524,12 @@ def judge_group(spec: TargetSpec, members: frozenset[str] | None) -> Finding:
     if members is None:
         return skipped(spec.name, "nothing says which user reads the files")
     if not members:
-        return warning(
+        return skipped(
             spec.name,
-            f"nobody is in the group {spec.group}, which may read the key",
-            f"put the program's user into it: sudo usermod -aG {spec.group} USER",
+            f"nobody on this machine is in the group {spec.group}, which may read the key; a "
+            "container's user need not be",
+            f"give the container the group by `group_add`, else put the program's user into it: "
+            f"sudo usermod -aG {spec.group} USER",
         )
     return skipped(spec.name, f"who of {', '.join(sorted(members))} reads the files is not known")
 
@@ -486,7 +543,7 @@ def _let_read(spec: TargetSpec, who: str) -> str:
         )
     return (
         f"sudo usermod -aG {spec.group} {who}, then restart the program; "
-        f"`namei -l {spec.directory}/current/` shows where it is stopped"
+        f"`namei -l {shlex.quote(f'{spec.directory}/current/')}` shows where it is stopped"
     )
 
 
@@ -497,14 +554,6 @@ def _listed(paths: Sequence[Path]) -> str:
 
 def _deploy(spec: TargetSpec) -> str:
     return f"sudo certwarden deploy {spec.certificate}"
-
-
-def _day(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d}"
-
-
-def _instant(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 CHECKS = {

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
-from certwarden.doctor.finding import Finding, error, ok, skipped, warning
+from certwarden.doctor.finding import Finding, day, error, ok, skipped, warning
 from certwarden.doctor.in_time import in_time
 from certwarden.doctor.patient import Patient
-from certwarden.errors import Error, ZoneError
+from certwarden.errors import ConfigError, Error, ZoneError
 from certwarden.lifecycle.alarms import TOKEN_NOTICE
 from certwarden.lifecycle.side_by_side import side_by_side
 from certwarden.model import TokenHealth
@@ -39,17 +39,23 @@ def look_at_token(patient: Patient) -> Iterable[Finding]:
 
 def judge_token(found: TokenHealth | Error, now: datetime) -> Finding:
     """By what Cloudflare says when it is asked to verify the token."""
+    if isinstance(found, ConfigError):
+        return error(_TOKEN, found.what, "see what `secrets` says of that file")
     if isinstance(found, ZoneError) and found.permanent:
         return error(_TOKEN, found.what, found.hint or RENEW)
     if isinstance(found, Error):
         return error(_TOKEN, f"whether it is good cannot be told: {found.what}", _CONNECTION)
     if found.expires_at is None:
         return ok(_TOKEN, "Cloudflare accepts it")
-    until = f"{found.expires_at:%Y-%m-%d}"
-    if found.expires_at <= now:
+    return _judge_end(found.expires_at, now)
+
+
+def _judge_end(expires_at: datetime, now: datetime) -> Finding:
+    until = day(expires_at)
+    if expires_at <= now:
         return error(_TOKEN, f"it expired on {until}", RENEW)
-    if found.expires_at - now <= TOKEN_NOTICE:
-        return warning(_TOKEN, f"it expires on {until}, in {_days(found.expires_at - now)}", RENEW)
+    if expires_at - now <= TOKEN_NOTICE:
+        return warning(_TOKEN, f"it expires on {until}, in {_days(expires_at - now)}", RENEW)
     return ok(_TOKEN, f"Cloudflare accepts it, until {until}")
 
 

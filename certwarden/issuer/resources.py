@@ -17,6 +17,7 @@ from certwarden.model import OrderStatus
 
 MAX_MEMBERS = 100  # of a list; Let's Encrypt takes as many names in one order
 _MAX_URL = 2000
+_MAX_IDENTITIES = 20
 _BASE64URL = frozenset(string.ascii_letters + string.digits + "-_")
 
 
@@ -30,9 +31,14 @@ class Directory:
     revoke_certificate: str
     renewal_info: str  # RFC 9773 section 4, unchecked; "" where it is not offered
     terms_of_service: str
-    caa_identity: str
+    caa_identities: tuple[str, ...]
     profiles: tuple[str, ...]
     external_account_required: bool
+
+    @property
+    def caa_identity(self) -> str:
+        """The CA's first name in CAA records; "" where it does not say one."""
+        return next(iter(self.caa_identities), "")
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def read_directory(server: str, document: object) -> Directory:
     read = _Reader(server, "a directory", document)
     meta = read.mapping("meta")
     profiles, identities = meta.get("profiles"), meta.get("caaIdentities")
-    identity = identities[0] if isinstance(identities, list) and identities else ""
+    named = identities[:_MAX_IDENTITIES] if isinstance(identities, list) else []
     return Directory(
         new_nonce=read.url("newNonce"),
         new_account=read.url("newAccount"),
@@ -98,7 +104,7 @@ def read_directory(server: str, document: object) -> Directory:
         revoke_certificate=read.url("revokeCert"),
         renewal_info=read.optional_text("renewalInfo"),
         terms_of_service=clean(_text(meta, "termsOfService")),
-        caa_identity=clean(identity, 253) if isinstance(identity, str) else "",
+        caa_identities=tuple(clean(each, 253) for each in named if isinstance(each, str)),
         profiles=tuple(map(str, profiles)) if isinstance(profiles, Mapping) else (),
         external_account_required=meta.get("externalAccountRequired") is True,
     )

@@ -18,6 +18,7 @@ from certwarden.lifecycle.lists import (
     ladder_dates,
     list_setup,
     may_sign,
+    publication,
     rung_to_publish,
     signature_reason,
 )
@@ -324,9 +325,7 @@ def _publish_rung(world: Neighbours, root: Root, now: datetime) -> None:
 
 def _publish(world: Neighbours, crl: Crl, now: datetime) -> None:
     world.authority.publish(crl)
-    entries = len(crl.serials)
-    plural = "y" if entries == 1 else "ies"
-    text = f"revocation list {crl.number} ({entries} entr{plural}) until {crl.next_update:%Y-%m-%d}"
+    text = publication(crl)
     world.reporter.event(Level.INFO, SUBJECT, f"{text} is published")
     record(world, Event(now, "list-published", None, None, text))
 

@@ -6,6 +6,7 @@ Nothing here signs, or knows how a list looks inside.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -42,6 +43,8 @@ PROBE_RENEWED_BEFORE = timedelta(days=40)  # its end
 PROVEN_EVERY = timedelta(days=1)
 SUPERSEDED_AFTER = timedelta(days=14)  # a renewed client's old certificate stays good so long
 REST = timedelta(minutes=10)  # after a pass that could not sign what was due
+# The number, the entries and the last day of a publication.
+PUBLISHED = re.compile(r"revocation list (\d{1,18}) \((\d+) entr\w+\) until (\d{4}-\d\d-\d\d)")
 
 # ── signing ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -49,6 +52,13 @@ REST = timedelta(minutes=10)  # after a pass that could not sign what was due
 def signed_at(crl: Crl) -> datetime:
     """The instant of the list's signature; of a rung that of its publication."""
     return crl.this_update + BACK_DATED
+
+
+def publication(crl: Crl) -> str:
+    """What the history says of a list when it is published; PUBLISHED reads it."""
+    entries = len(crl.serials)
+    plural = "y" if entries == 1 else "ies"
+    return f"revocation list {crl.number} ({entries} entr{plural}) until {crl.next_update:%Y-%m-%d}"
 
 
 def half_life(crl: Crl) -> datetime:

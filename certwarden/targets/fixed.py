@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -241,7 +242,7 @@ class FixedPaths:
         except PermissionError as error:
             hint = f"run `sudo certwarden deploy {self._spec.certificate}`"
             if foreign.is_root():
-                hint = f"see who may write there (`namei -l {path}`), or set `copy = true`"
+                hint = f"see who may write there (`namei -l {_quoted(path)}`), or set `copy = true`"
             raise TargetError(f"{path} cannot be written: {error.strerror}", hint) from None
         except OSError as error:
             raise TargetError(
@@ -300,6 +301,10 @@ def _keep(place: Path, path: Path) -> None:
     files.sync_directory(place.parent)
 
 
+def _quoted(path: Path) -> str:
+    return shlex.quote(clean(str(path)))
+
+
 def _is_same(place: Path, backup: Path) -> bool:
     """Whether the one is kept as the other already."""
     if place.is_symlink() or backup.is_symlink():
@@ -321,7 +326,7 @@ def _copy_aside(place: Path, backup: Path, path: Path) -> None:
     except OSError:
         raise TargetError(
             f"{path} cannot be kept as {path.name}{BACKUP_SUFFIX}",
-            f"move it away yourself: sudo mv {path} {path}{BACKUP_SUFFIX}",
+            f"move it away yourself: sudo mv {_quoted(path)} {_quoted(path)}{BACKUP_SUFFIX}",
         ) from None
     try:
         files.write_file(backup, replace(content, uid=found.st_uid, gid=found.st_gid))

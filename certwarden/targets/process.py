@@ -90,7 +90,8 @@ def run(
     ) as process:
         is_over = False
         try:
-            kept, size, is_over = _listen(process, limits)
+            assert process.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
+            kept, size, is_over = listen(process.stdout.fileno(), process.pid, limits)
         finally:
             # Before `wait`: until then the number of the group cannot have gone to anybody else.
             if not is_over or not limits.may_leave_children:
@@ -99,14 +100,15 @@ def run(
     return Finished(status if is_over else None, kept, is_cut=size > limits.output)
 
 
-def _listen(process: subprocess.Popen[bytes], limits: Limits) -> tuple[bytes, int, bool]:
-    """Reads until the program is over or late: what is kept, how much there was, is it over."""
-    assert process.stdout is not None  # noqa: S101  # for the type checker: a pipe was asked for
-    stream = process.stdout.fileno()
+def listen(stream: int, process: int, limits: Limits) -> tuple[bytes, int, bool]:
+    """Reads until the child is over or late: what is kept, how much there was, is it over.
+
+    `stream` is the end of a pipe to read from, `process` the child's id.
+    """
     os.set_blocking(stream, False)
     deadline = time.monotonic() + limits.seconds
     kept, size, is_over = bytearray(), 0, False
-    end = os.pidfd_open(process.pid)
+    end = os.pidfd_open(process)
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(stream, selectors.EVENT_READ)

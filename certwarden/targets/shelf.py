@@ -15,6 +15,7 @@ import errno
 import grp
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -322,7 +323,7 @@ class GenerationShelf:
         try:
             yield
         except PermissionError as error:
-            hint = f"see who may do so: `namei -l {self._directory}`"
+            hint = f"see who may do so: `namei -l {shlex.quote(str(self._directory))}`"
             if self._spec.group is not None and verb == "written":
                 hint = (
                     f"certwarden's user must own it and be in the group {clean(self._spec.group)}: "

@@ -4,6 +4,7 @@ Owns the question and how its answer reads. What a unit's state means is for who
 systemd act is `reload`'s business.
 """
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from certwarden.targets.process import Limits, run
 
 LIMITS = Limits(seconds=4, output=64 * 1024)
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+
+_CREDENTIAL = re.compile(r"^\s*LoadCredential(?:Encrypted)?\s*=\s*([^:\s]+)", re.MULTILINE)
 
 Properties = Mapping[str, str]
 
@@ -39,6 +42,22 @@ def show(units: Sequence[str], properties: Sequence[str]) -> dict[str, Propertie
         said = clean(finished.output[-200:].decode("utf-8", "replace")) or "no answer in time"
         raise TargetError(f"systemd does not answer: {said}", "see `systemctl status`")
     return _read(finished.output.decode("utf-8", "replace"))
+
+
+def credentials_of(unit: str) -> frozenset[str]:
+    """The names of the credentials that systemd hands to the unit; none where nobody tells.
+
+    By its files: what `systemctl show` says of them is not the same in all versions.
+    """
+    program = shutil.which("systemctl")
+    if program is None:
+        return frozenset()
+    try:
+        finished = run((program, "cat", "--", unit), LIMITS)
+    except OSError:
+        return frozenset()
+    text = finished.output.decode("utf-8", "replace")
+    return frozenset(_CREDENTIAL.findall(text) if finished.status == 0 else ())
 
 
 def _read(text: str) -> dict[str, Properties]:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -191,3 +192,11 @@ def test_a_circle_of_causes_has_an_end() -> None:
     one.__cause__, other.__cause__ = other, one
     assert list(cause_lines(one)) == ["Error", "Error"]
     assert os.linesep not in "".join(cause_lines(one))
+
+
+def test_quotes_without_an_end_are_read_quickly() -> None:
+    """Backslashes after a quote could be read in two ways each, and were: for hours."""
+    text = "'" + "\\a" * 28
+    begun = time.process_time()
+    bug_report(ValueError(text), [])
+    assert time.process_time() - begun < 5

@@ -53,6 +53,15 @@ def test_a_terminal_shows_one_line_per_subject_and_cleans_up() -> None:
     os.close(leader)
 
 
+def test_what_happens_steers_no_terminal() -> None:
+    """Nor the terminal of whoever reads the log."""
+    stream = io.StringIO()
+    console = Console(stream)
+    console.event(Level.ERROR, "home", "refused\x1b[2J", "\x9b2J")
+
+    assert stream.getvalue() == "home: error: refused?[2J (?2J)\n"
+
+
 def test_the_journal_gets_priorities(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under systemd each line bears its level, so that `journalctl -p warning` finds it."""
     reader, writer = os.pipe()

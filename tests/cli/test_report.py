@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from certwarden.cli.outputs import Outputs
 from certwarden.cli.report_page import MARKER, build_page
 from certwarden.cli.timeline import Axis
 from certwarden.errors import Error, StoreError
+from certwarden.lifecycle.lists import publication
 from certwarden.model import ClientTrust, Event, Rung
 from tests.builders import NOW, an_installed
 from tests.builders_authority import a_private_authority
@@ -204,6 +206,28 @@ def test_gaps_lie_between_lists_and_before_now() -> None:
     assert gaps((a_list(1, -40, -10),), NOW) == (Span(NOW - 10 * DAY, NOW),)
     assert gaps((a_list(1, -40, -10), a_list(2, 5, 35)), NOW) == (Span(NOW - 10 * DAY, NOW),)
     assert gaps((a_list(1, -1, 10), a_list(2, 15, 35)), NOW) == ()
+
+
+def test_what_passes_write_down_of_a_list_is_read() -> None:
+    """By the very sentence of a publication."""
+    crl = a_private_authority().crl(7, "0a", "0b")
+    chronicle = a_good_chronicle()
+    event = Event(NOW, "list-published", None, None, publication(crl))
+    house = replace(chronicle.house, certificates=(), authority=None)
+    (found,) = known_lists(Chronicle(house, {}, [event]))
+    assert (found.number, found.entries) == (crl.number, len(crl.serials))
+    assert found.next_update.date() == crl.next_update.date()
+
+
+def test_now_is_drawn_where_it_is() -> None:
+    """Also where the last list has ended long ago, and the line of now would lie at its end."""
+    chronicle = a_good_chronicle()
+    late = replace(chronicle.house, now=NOW + 300 * DAY)
+    page = build_page(replace(chronicle, house=late))
+    (coverage,) = re.findall(r'aria-label="Coverage.*?</svg>', page, re.DOTALL)
+    (now,) = re.findall(r'x1="([\d.]+)%"[^>]*class="now"', coverage)
+    ends = re.findall(r'<rect[^>]* x="([\d.]+)%"[^>]* width="([\d.]+)%"', coverage)
+    assert max(float(start) + float(width) for start, width in ends) <= float(now) < 100
 
 
 def test_everything_lies_on_the_axis() -> None:

@@ -102,6 +102,15 @@ def test_three_tries_are_enough() -> None:
     assert "must be different" in person.screen
 
 
+def test_what_is_said_steers_no_terminal() -> None:
+    """Paths and answers of others are among it."""
+    with talk(r"say('a \x1b]0;owned\x07\x1b[8mb\n\tc')") as person:
+        code, _, _ = person.leaves()
+    assert code == 0
+    assert "a ?]0;owned??[8mb" in person.screen
+    assert "\x1b" not in person.screen
+
+
 def test_a_secret_is_shown_on_the_terminal_only() -> None:
     """Whoever redirects a command's output does not write its password into a file."""
     with talk("show_once('password', Secret(b'abcd-efgh'))") as person:

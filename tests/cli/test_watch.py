@@ -19,6 +19,7 @@ import pytest
 
 from certwarden.cli import status
 from certwarden.cli.outlook import House
+from certwarden.cli.screen import screen_of
 from certwarden.config import Config, load
 from certwarden.errors import Busy
 from certwarden.lifecycle.trust import Verdict
@@ -160,19 +161,31 @@ def test_it_probes_every_third_look_and_survives_a_failed_one(
 ) -> None:
     """A database that is busy is a sentence on the screen, and the next look is made."""
     looks: list[tuple[bool, bool]] = []
+    verdicts: list[Verdict | None] = []
     house = a_good_chronicle().house
 
-    def look_once(_config: Config, *, is_probing: bool, before: House | None) -> House:
+    def look_once(
+        _config: Config,
+        _secrets: object,
+        *,
+        is_probing: bool,
+        before: House | None,
+        verdict: Verdict | None,
+    ) -> House:
         looks.append((is_probing, before is not None))
+        verdicts.append(verdict)
         if len(looks) == 2:
-            raise Busy("the database is busy", "wait")
+            raise Busy("the database is busy " * 20, "wait")
         return house
 
     monkeypatch.setattr(status, "_look_once", look_once)
     shown: Iterator[Sequence[str]] = status._looks(_config(machine), is_offline=False)
     texts = ["\n".join(next(shown)) for _ in range(4)]
     assert looks == [(True, False), (False, True), (False, True), (True, False)]
-    assert texts[1] == "the database is busy\nwait"
+    assert " ".join(texts[1].split()) == "the database is busy " * 20 + "wait"
+    assert max(len(line) for line in texts[1].splitlines()) <= screen_of(sys.stdout).width
+    # Whether the clock is right is not asked of a server at each probe.
+    assert verdicts == [None, house.verdict, house.verdict, house.verdict]
     assert "All is well." in texts[2]
 
 

@@ -13,10 +13,11 @@ from tests.world.dns import DnsFault
 
 URL = "https://acme-v02.api.letsencrypt.org/directory"
 OURS = "https://acme.example/acct/7"
-LE = Applicant(URL, "letsencrypt.org", OURS)
-SOMEBODY = Applicant("https://ca.test/directory", "", OURS)
-NEW = Applicant(URL, "letsencrypt.org", "")
-SECOND = Applicant(URL, "letsencrypt.org", OURS, is_first=False)
+LE = Applicant(URL, ("letsencrypt.org",), OURS)
+SOMEBODY = Applicant("https://ca.test/directory", (), OURS)
+NEW = Applicant(URL, ("letsencrypt.org",), "")
+SECOND = Applicant(URL, ("letsencrypt.org",), OURS, is_first=False)
+TWO_NAMES = Applicant(URL, ("pki.example", "CA.example."), OURS)
 APEX, STAR = "example.org", "*.example.org"
 OK, BAD, LATER, OPEN = Result.OK, Result.ERROR, Result.WARNING, Result.SKIPPED
 
@@ -57,6 +58,9 @@ NOBODY = _issue(";")
         (APEX, (LETS, _issue("x", "tbs", 128)), LE, BAD),
         (APEX, (LETS, _issue("x", "tbs")), LE, OK),
         (APEX, (_issue("letsencrypt.org", flags=128),), LE, OK),
+        (APEX, (_issue("pki.example"),), TWO_NAMES, OK),
+        (APEX, (_issue("ca.example"),), TWO_NAMES, OK),
+        (APEX, (LETS,), TWO_NAMES, BAD),
         (APEX, (LETS,), SOMEBODY, OPEN),
         (APEX, (NOBODY,), SOMEBODY, BAD),
         (APEX, (_issue("a.test; validationmethods=http-01"),), SOMEBODY, BAD),
@@ -70,6 +74,14 @@ def test_caa(domain: str, found: Found, applicant: Applicant, result: Result) ->
     finding = judge_caa(domain, found, applicant)
     assert finding.result is result, finding
     assert not finding.needs_attention or finding.remedy
+
+
+def test_what_nobody_understands_is_to_be_removed() -> None:
+    """No record that is added would help."""
+    strange = _issue("x", "tbs", 128)
+    remedy = judge_caa(APEX, (LETS, strange), LE).remedy
+    assert "remove the record" in remedy
+    assert str(strange) in remedy
 
 
 @pytest.fixture

@@ -141,6 +141,16 @@ def test_a_session_that_outlives_a_revocation_is_told_with_its_setting() -> None
     assert "ssl_session_cache off" in finding.remedy
 
 
+def test_who_got_in_is_told_as_well_where_the_files_are_not_whole() -> None:
+    """The program goes by what it has loaded, whatever has become of its files."""
+    target = replace(TARGET, installed=None)
+    for proof in (
+        a_proof(ProofOutcome.REFUTED),
+        replace(a_proof(ProofOutcome.PROVEN), is_resumable=True),
+    ):
+        assert judge_proof(target, proof, NOW, is_locked=False).result is Result.ERROR
+
+
 def cannot_be_asked() -> Iterator[ObservedTarget]:
     yield replace(TARGET, seen=Unreachable("nobody answers"))
     yield replace(TARGET, installed=None)

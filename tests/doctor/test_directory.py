@@ -32,7 +32,7 @@ LIMITED = Policy(limited=frozenset({DIRECTORY}))
 ACME = AcmeConfig(DIRECTORY, STAGING, True, None, None, (), None, limits=True)  # noqa: FBT003
 FIRST, REHEARSAL = roles_of(ACME)
 SECOND = Role(DIRECTORY, ACME)
-OFFER = Directory("n", "a", "o", "r", "", "", "", ("classic", "shortlived"), False)  # noqa: FBT003
+OFFER = Directory("n", "a", "o", "r", "", "", (), ("classic", "shortlived"), False)  # noqa: FBT003
 
 
 # ── what the CA says of itself ────────────────────────────────────────────────────────────────────

@@ -61,7 +61,38 @@ def test_what_is_missing_is_told(expected: str, drop_in: str) -> None:
     finding = judged(drop_in, expected=expected)
     assert finding.result is Result.ERROR
     assert "lacks" in finding.what
-    assert "certwarden snippet systemd" in finding.remedy
+    assert "`sudo certwarden setup`" in finding.remedy
+    assert "`sudo mkdir -p /etc/systemd/system/certwarden.service.d`" in finding.remedy
+
+
+HOME = """\
+[Service]
+ProtectHome=tmpfs
+BindPaths=-/home/pi/keys
+BindReadOnlyPaths=-/home/pi/bin/reload
+"""
+
+
+@pytest.mark.parametrize(
+    ("needed", "own", "is_enough"),
+    [
+        ("ReadWritePaths=-/srv/nodered", "ReadWritePaths=/srv", True),
+        ("ReadWritePaths=-/srv/nodered", "ReadWritePaths=/srv/nodered/keys", False),
+        ("ReadWritePaths=-/srv/nodered", "ReadWritePaths=/opt \\\n# why\n  /srv/nodered", True),
+        ("ReadWritePaths=-/srv/nodered", "BindPaths=/srv/nodered:/srv/nodered", True),
+        ('ReadWritePaths="-/srv/a b"', 'ReadWritePaths="/srv/a b"', True),
+        (HOME, "ProtectHome=tmpfs\nBindPaths=/home/pi", True),
+        (HOME, "ProtectHome=no\nReadWritePaths=/home/pi/keys", True),
+        (HOME, "ProtectHome=no", False),
+        (HOME, "ProtectHome=read-only", False),
+        (HOME, "BindPaths=/home/pi", False),
+        ("ProtectHome=tmpfs\nBindReadOnlyPaths=-/home/pi/token", "ProtectHome=read-only", True),
+    ],
+)
+def test_another_way_of_saying_it_is_as_good(needed: str, own: str, is_enough: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Without the dash, by a directory above, over several lines, or by leaving homes open."""
+    finding = judged(own, expected=needed)
+    assert finding.result is (Result.OK if is_enough else Result.ERROR), finding
 
 
 def test_a_configuration_that_needs_nothing_needs_no_drop_in(tmp_path: Path) -> None:
@@ -108,8 +139,11 @@ def test_the_units_own_configuration_is_found() -> None:
 )
 def test_the_service_owns_the_state(user: str, owner: str | None, result: Result) -> None:
     """A user that is not there, or a state directory that a pass by root has made."""
-    (finding,) = judge_user(user, owner, frozenset({"root", "certwarden"}))
+    state = Path("/srv/state")
+    (finding,) = judge_user(user, owner, frozenset({"root", "certwarden"}), state)
     assert finding.result is result
+    if user == "certwarden" and owner == "root":
+        assert "`sudo chown -R certwarden /srv/state`" in finding.remedy
 
 
 def test_certwarden_is_in_the_groups_of_keys() -> None:

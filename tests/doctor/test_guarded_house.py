@@ -15,7 +15,7 @@ import pytest
 from certwarden.doctor import authority, clients, node_red, targets
 from certwarden.doctor.finding import Result
 from certwarden.pki.certificate import read_chain
-from tests.doctor.looking import look, wrong
+from tests.doctor.looking import look, rewritten, wrong
 from tests.end_to_end.guarded import Guarded, guarded
 from tests.world import World
 from tests.world.service import Service
@@ -53,18 +53,6 @@ def test_a_healthy_house_gives_no_alarm(row: Guarded) -> None:
 
 
 # ── faults, one at a time ─────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def rewritten(path: Path, text: str | bytes) -> Iterator[None]:
-    """The file with this in it."""
-    before, mode = path.read_bytes(), path.stat().st_mode
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
-        path.chmod(mode)
 
 
 @contextmanager

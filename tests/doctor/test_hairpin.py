@@ -80,4 +80,12 @@ def test_nothing_is_said_where_nothing_can_be_seen() -> None:
     unreachable = at("2001:db8:9::1", NoHandshake("no"))
     assert results(judged({}, unreachable)) == [Result.SKIPPED, Result.SKIPPED]
     with_ipv6 = judged({}, at("2a00:1450::1", NOBODY), ours=("2a00:1450:1::1",))
-    assert results(with_ipv6) == [Result.SKIPPED, Result.WARNING]
+    assert results(with_ipv6) == [Result.SKIPPED, Result.SKIPPED]
+
+
+def test_silence_outside_proves_nothing() -> None:
+    """The router may hand on another port than those that are tried; what may be is told."""
+    _, finding = judged(at("192.168.1.10", SERVED), at(OUTSIDE, NOBODY))
+    assert finding.result is Result.SKIPPED
+    assert "hairpin NAT" in finding.what
+    assert "snippet dnsmasq" in finding.remedy

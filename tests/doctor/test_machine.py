@@ -14,6 +14,7 @@ from certwarden.doctor.machine import (
     MIB,
     Place,
     Room,
+    distribution_of,
     judge_libraries,
     judge_python,
     judge_room,
@@ -44,6 +45,8 @@ def a_room(
         (a_room(size=1_000_000, free=400), Result.WARNING),
         (a_room(size=400, free=60), Result.OK),
         (a_room(size=400, free=40), Result.WARNING),
+        (a_room(size=60, free=40), Result.OK),
+        (a_room(size=60, free=14), Result.WARNING),
         (a_room(free=4), Result.ERROR),
         (a_room(inodes=0, free_inodes=0), Result.OK),
         (a_room(free_inodes=900), Result.WARNING),
@@ -148,3 +151,14 @@ def test_libraries_that_do_not_fit_are_named(
     troubles = [each.what for each in findings if each.result is Result.ERROR]
     assert len(troubles) == len(wrong)
     assert all(name in what for name, what in zip(wrong, troubles, strict=True))
+
+
+def test_a_distribution_mends_the_python_that_it_brings() -> None:
+    """Debian 12 does so for longer than its makers do."""
+    late = datetime(2027, 12, 1, tzinfo=UTC)
+    bookworm = {"ID": "raspbian", "ID_LIKE": "debian", "PRETTY_NAME": "Raspbian GNU/Linux 12"}
+    assert distribution_of("/usr", bookworm) == "Raspbian GNU/Linux 12"
+    assert distribution_of("/opt/python3.11", bookworm) == ""
+    assert distribution_of("/usr", {"ID": "alpine"}) == ""
+    assert judge_python((3, 11), late, "Raspbian GNU/Linux 12").result is Result.OK
+    assert judge_python((3, 11), late).result is Result.WARNING

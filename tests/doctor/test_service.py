@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from certwarden.doctor.service import (
     daemon_at_work,
     judge_passes,
     judge_units,
+    last_of_many,
 )
 from certwarden.errors import TargetError
 from certwarden.targets import units
@@ -38,9 +39,14 @@ FAILED = {**AT_WORK, "ActiveState": "failed", "Result": "exit-code", "ExecMainSt
 
 
 def judged(
-    service: dict[str, str], timer: dict[str, str], last_pass: dict[str, str], holder: str = ""
+    service: dict[str, str],
+    timer: dict[str, str],
+    last_pass: dict[str, str],
+    holder: str = "",
+    lately: datetime | None = None,
 ) -> list[Finding]:
-    return list(judge_units({SERVICE: service, TIMER: timer, PASS: last_pass}, holder, UPTIME))
+    units = {SERVICE: service, TIMER: timer, PASS: last_pass}
+    return list(judge_units(units, holder, UPTIME, lately))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,8 @@ def judged(
         (AT_WORK, ABSENT),
         (DISABLED, AT_WORK),
         (AT_WORK | {"ActiveState": "activating", "SubState": "start"}, DISABLED),
+        (AT_WORK, {"LoadState": "masked"}),
+        ({"LoadState": "masked"}, AT_WORK),
     ],
 )
 def test_one_of_both_is_enough(service: dict[str, str], timer: dict[str, str]) -> None:
@@ -75,6 +83,11 @@ def restarting(**properties: str) -> dict[str, str]:
             Result.ERROR,
             "again and again",
         ),
+        (
+            restarting(ActiveState="activating", SubState="auto-restart-queued", NRestarts="4"),
+            Result.ERROR,
+            "again and again",
+        ),
         (AT_WORK | {"UnitFileState": "disabled"}, Result.WARNING, "next start"),
         (AT_WORK | {"NeedDaemonReload": "yes"}, Result.WARNING, "changed"),
         (DISABLED, Result.ERROR, "neither"),
@@ -90,6 +103,30 @@ def test_each_trouble_of_a_unit_is_told_once(
     assert finding.result is result
     assert words in finding.what
     assert "`" in finding.remedy
+
+
+def test_what_is_needed_and_masked_is_told() -> None:
+    """The timer starts nothing then; beside a daemon in a container it is nobody's."""
+    masked = {"LoadState": "masked"}
+    assert [(each.subject, each.result) for each in judged(ABSENT, AT_WORK, masked)] == [
+        (PASS, Result.ERROR),
+        (TIMER, Result.OK),
+    ]
+    assert [each.result for each in judged(masked, masked, ABSENT, "process 7")] == [Result.OK]
+
+
+def test_where_somebody_else_makes_passes_nothing_is_amiss() -> None:
+    """Such as cron; on the first day it may have been a person."""
+    hour = timedelta(hours=1)
+    traces = [NOW - 80 * hour, NOW - 3 * hour]
+    lately = last_of_many(traces, NOW, 6 * hour)
+    (finding,) = judged(ABSENT, ABSENT, ABSENT, lately=lately)
+    assert finding.result is Result.SKIPPED
+    assert "cron" in finding.remedy
+    assert last_of_many(traces[1:], NOW, 6 * hour) is None
+    assert last_of_many([NOW - 80 * hour, NOW - 60 * hour], NOW, 6 * hour) is None
+    (finding,) = judged(DISABLED, ABSENT, ABSENT, lately=lately)
+    assert finding.result is Result.ERROR
 
 
 def test_restarts_are_of_interest_for_a_while() -> None:

@@ -19,6 +19,7 @@ from certwarden.doctor.targets import (
     judge_group,
     judge_reading,
     judge_served,
+    judge_silence,
     judge_unit,
     readers_of,
     waiting_step,
@@ -112,6 +113,13 @@ def test_what_is_installed_is_judged_by_dates_names_and_version(
     assert all(each.remedy for each in findings if each.needs_attention)
 
 
+def test_an_address_asks_for_no_name() -> None:
+    """Whoever calls by an address is served what there is."""
+    spec = replace(a_target_spec(), probe_name="192.0.2.1")
+    seen, target = as_found(spec=spec)
+    assert results([*judge_files(seen, target, (), None, NOW)]) == [Result.OK]
+
+
 def test_each_part_that_is_not_whole_is_told() -> None:
     """With the command that puts it right."""
     seen, target = as_found(None)
@@ -171,12 +179,12 @@ def test_what_cannot_be_read_is_told_with_its_hint() -> None:
         (("*.example.org",), "www.example.org", True),
         (("*.example.org",), "example.org", False),
         (("*.example.org",), "a.b.example.org", False),
-        (("example.org",), "192.0.2.1", True),
+        (("example.org",), "192.0.2.1", False),
         (("example.org",), "localhost", False),
     ],
 )
 def test_a_star_covers_one_label(names: tuple[str, ...], host: str, is_covered: bool) -> None:  # noqa: FBT001 - a row
-    """`*.d` is neither for `d` nor for `a.b.d`; an address asks for no name."""
+    """`*.d` is neither for `d` nor for `a.b.d`."""
     assert covers(names, host) is is_covered
 
 
@@ -231,6 +239,22 @@ def test_a_restart_that_waits_for_its_window_is_no_fault() -> None:
     assert the_only([*judge_served(seen, target, waiting)]).result is Result.OK
     assert results([*judge_files(seen, target, (), waiting, NOW)]) == [Result.OK]
     assert waiting_step(seen, target, NOW, Policy()) is None
+
+
+def test_a_unit_on_a_machine_without_systemd_gets_the_way_to_do_without() -> None:
+    """In a container there is nobody to ask, and never will be."""
+    silence = TargetError("systemd does not answer: Host is down", "see `systemctl status`")
+    assert judge_silence("nginx", UNIT, silence, is_booted=True).what == silence.what
+    finding = judge_silence("nginx", UNIT, silence, is_booted=False)
+    assert "there is no systemd here" in finding.what
+    assert "{ command = [...] }" in finding.remedy
+
+
+def test_what_is_served_is_not_strange_where_only_the_stored_one_is_gone() -> None:
+    """The certificate that is missing is told once; a stranger's is told as well."""
+    for served, result in ((LEAF, Result.SKIPPED), (OLD, Result.WARNING)):
+        seen, target = as_found(Installed(3, LEAF), Served(served), stored=None)
+        assert the_only([*judge_served(seen, target, None)]).result is result
 
 
 # ── the chain ─────────────────────────────────────────────────────────────────────────────────────
@@ -315,7 +339,9 @@ def test_without_a_unit_the_group_says_who_reads() -> None:
     """Nobody in it is a fault only where nothing is seen to be read."""
     spec = a_target_spec(group="tls-red")
     assert judge_group(spec, None).result is Result.SKIPPED
-    assert judge_group(spec, frozenset()).result is Result.WARNING
+    of_a_container = judge_group(spec, frozenset())
+    assert of_a_container.result is Result.SKIPPED
+    assert "`group_add`" in of_a_container.remedy
     assert judge_group(spec, frozenset({"pi"})).result is Result.SKIPPED
 
 

@@ -13,7 +13,7 @@ from certwarden.doctor.token import (
     look_at_token,
     look_at_zones,
 )
-from certwarden.errors import Error, ZoneError
+from certwarden.errors import ConfigError, Error, Mistake, ZoneError
 from certwarden.model import TokenHealth
 from certwarden.zone.survey import SurveyedZone
 from tests.builders import NOW
@@ -43,6 +43,7 @@ def house(tmp_path: Path) -> Iterator[Premises]:
         (TokenHealth(NOW - DAY), Result.ERROR, "expired"),
         (ZoneError("it was revoked", "make one", permanent=True), Result.ERROR, "it was revoked"),
         (ZoneError("no way there", "look"), Result.ERROR, "cannot be told: no way there"),
+        (ConfigError("t", [Mistake("", "is empty")]), Result.ERROR, "t is empty"),
         (Error("too slow", "wait"), Result.ERROR, "cannot be told: too slow"),
     ],
 )

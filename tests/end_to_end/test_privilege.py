@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.test_node_red import fixed_target
-from tests.world.house import House
+from tests.world.house import TARGET, House
 from tests.world.process import free_port
 
 KEEPER, READER = pwd.getpwnam("nobody"), pwd.getpwnam("daemon")
@@ -73,6 +73,49 @@ def test_another_user_is_told_to_use_sudo(shared: House) -> None:
     run = as_user(READER, shared, "status")
     assert run.returncode == 2
     assert "sudo" in run.stderr
+
+
+def test_the_doctor_as_root_looks_as_the_owner_and_leaves_no_trace(
+    shared: House, tmp_path: Path
+) -> None:
+    """By sudo nothing is hidden from it, not even what only root may read; nothing is changed."""
+    shared.targets = TARGET.format(port=free_port(), timeout="1s")
+    shared.write_config()
+    shared.run("renew")
+    settings = tmp_path / "settings.js"
+    settings.write_text("module.exports = {};")
+    settings.chmod(0o600)
+    os.chown(settings, READER.pw_uid, READER.pw_gid)
+    kind = 'kind = "node-red"'
+    shared.config.write_text(
+        shared.config.read_text().replace(kind, f'{kind}\n  settings = "{settings}"')
+    )
+    before = traces(shared.state)
+    run = shared.run("doctor", "--json")
+    found = {(each["check"], each["subject"]): each for each in run.json()}
+    assert run.err == ""
+    assert found["state", str(shared.state)]["result"] == "ok"
+    reader = found["target-reader", "node-red"]  # whom it has let try: he is in no group of ours
+    assert f"{READER.pw_name}, as whom its program runs, may not read" in reader["what"]
+    assert "run it with sudo" not in run.out
+    assert traces(shared.state) == before
+
+
+def test_the_doctor_tells_another_user_to_use_sudo(shared: House) -> None:
+    """In a sentence, whether the configuration or only the state is closed to him."""
+    shared.run("renew")
+    for mode in (0o600, 0o644):
+        shared.config.chmod(mode)
+        told = as_user(READER, shared, "doctor")
+        assert told.returncode == 3
+        assert "→ run the command with sudo" in told.stdout
+        assert told.stderr == ""
+
+
+def traces(state: Path) -> dict[Path, tuple[int, int, int]]:
+    """What would tell that somebody had been there."""
+    found = {path: path.lstat() for path in [state, *state.rglob("*")]}
+    return {path: (each.st_uid, each.st_mode, each.st_mtime_ns) for path, each in found.items()}
 
 
 def test_deploy_as_root_makes_links_as_their_directorys_owner(

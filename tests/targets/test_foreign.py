@@ -1,7 +1,9 @@
 """Work in other people's directories is done by a child, which is that person and nobody else."""
 
 import errno
+import grp
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from certwarden.targets.process import Identity
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
 
 DAEMON = Identity(1, 1)
+STRANGERS = 12345  # a group that nobody knows
 
 
 def test_the_child_is_that_user_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +70,77 @@ def test_a_child_that_is_killed_is_told() -> None:
     """By the user that it was."""
     with pytest.raises(TargetError, match="user 1 was killed"):
         foreign.run_as(DAEMON, [], lambda: os.kill(os.getpid(), 9))
+
+
+def test_a_child_that_is_held_up_is_not_waited_for() -> None:
+    """Its user can stop it with a signal, before it has said anything or after."""
+
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    with pytest.raises(TargetError, match="user 1 has to do took more than 0 s"):
+        foreign.run_as(DAEMON, [], stop, seconds=0.3)
+
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_who_kept_root_can_end_it_too() -> None:
+    """A child is no longer ours to signal once it is somebody else."""
+
+    def try_it() -> bytes:
+        os.setresuid(STRANGERS, STRANGERS, 0)
+        try:
+            foreign.run_as(DAEMON, [], lambda: os.kill(os.getpid(), signal.SIGSTOP), seconds=0.3)
+        except TargetError as error:
+            return error.what.encode()
+        return b"no"
+
+    def as_root() -> bytes:
+        return foreign.run_as(Identity(0, 0), [], try_it)
+
+    assert b"was stopped" in as_root()
+
+
+# ── whose a path is ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A file of root's in a directory of root's to which a group may write."""
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    os.chown(directory, 0, STRANGERS)
+    directory.chmod(0o2775)
+    (directory / "file").touch()
+    return directory / "file"
+
+
+def test_a_group_that_may_write_is_a_stranger(shared: Path) -> None:
+    """Each member could put a link there, which root would follow; in its own sticky place not."""
+    with pytest.raises(TargetError, match="group 12345 may write") as caught:
+        foreign.owner_of(shared)
+    assert "namei -l" in caught.value.hint
+
+    assert foreign.owner_of(shared.parent).uid == 0  # what is in it is another question
+    shared.parent.chmod(0o3775)
+    assert foreign.owner_of(shared).uid == 0
+    shared.parent.chmod(0o2755)
+    assert foreign.owner_of(shared).uid == 0
+
+
+def test_a_group_without_strangers_may_write(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without members, such as Debian's staff, or of nobody but the owner of what follows."""
+    os.chown(shared, 1, 1)
+
+    def group_of(*members: str) -> None:
+        entry = grp.struct_group(("strangers", "x", STRANGERS, list(members)))
+        monkeypatch.setattr(grp, "getgrgid", lambda _gid: entry)
+
+    group_of()
+    assert foreign.owner_of(shared).uid == 1
+    group_of("root", "daemon")
+    assert foreign.owner_of(shared).uid == 1
+    group_of("daemon", "nobody")
+    with pytest.raises(TargetError, match="may write"):
+        foreign.owner_of(shared)

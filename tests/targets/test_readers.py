@@ -8,7 +8,7 @@ import pytest
 from certwarden.errors import TargetError
 from certwarden.targets.readers import (
     Reader,
-    ask_unit,
+    ask_units,
     can_read,
     may_read,
     members,
@@ -122,7 +122,7 @@ def test_a_unit_tells_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     program.write_text(SYSTEMCTL)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    facts = ask_unit("nodered.service")
+    facts = ask_units(["nodered.service"])["nodered.service"]
     assert (facts.load, facts.active, facts.can_reload) == ("loaded", "active", False)
     assert (facts.user, facts.group, facts.main_pid) == ("pi", "", 4711)
     assert facts.supplementary_groups == ("tls-red", "video")
@@ -137,12 +137,29 @@ def test_without_systemd_there_is_nobody_to_ask(
     """That is said; so is a systemctl that fails, or says nothing."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match="no systemctl"):
-        ask_unit("x.service")
+        ask_units(["x.service"])
     program = tmp_path / "systemctl"
     program.write_text("#!/bin/sh\necho not booted\nexit 1\n")
     program.chmod(0o755)
     with pytest.raises(TargetError, match="not booted"):
-        ask_unit("x.service")
+        ask_units(["x.service"])
     program.write_text("#!/bin/sh\n")
     with pytest.raises(TargetError, match="does not tell about"):
-        ask_unit("x.service")
+        ask_units(["x.service"])
+
+
+def test_all_units_are_asked_for_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A systemd that hangs costs one time limit, not one for each; an alias is told by its name."""
+    told = "Id=%s.service\nNames=%s.service%s\nLoadState=loaded\n\n"
+    blocks = told % ("mariadb", "mariadb", " mysql.service") + told % ("nginx", "nginx", "")
+    program = tmp_path / "systemctl"
+    program.write_text(f"#!/bin/sh\necho asked >>$0.asked\ncat <<END\n{blocks}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    facts = ask_units(["mysql.service", "nginx.service"])
+    assert {name: each.load for name, each in facts.items()} == {
+        "mysql.service": "loaded",
+        "nginx.service": "loaded",
+    }
+    assert (tmp_path / "systemctl.asked").read_text() == "asked\n"
+    assert ask_units([]) == {}

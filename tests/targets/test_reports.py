@@ -89,6 +89,17 @@ def test_the_living_count_before_the_dead(tmp_path: Path, dead_pid: int) -> None
     assert [report.pid for report in read_reports(tmp_path)] == [os.getpid()]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write as somebody else")
+def test_a_number_that_was_given_to_another_users_process_is_no_life(tmp_path: Path) -> None:
+    """Node-RED has ended, and its number goes on: what it said last is nobody's."""
+    put(tmp_path, '{"generation": "0002"}', f"{os.getppid()}.json")
+    strange = put(tmp_path, GOOD)
+    os.chown(strange, 65534, 65534)
+    assert [report.pid for report in read_reports(tmp_path)] == [os.getppid()]
+    forget_the_dead(tmp_path)
+    assert not strange.exists()
+
+
 def test_the_dead_are_forgotten(tmp_path: Path, dead_pid: int) -> None:
     """Their reports would pile up for years; those of the living stay, and so does all else."""
     put(tmp_path, GOOD, f"{dead_pid}.json")

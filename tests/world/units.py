@@ -65,13 +65,12 @@ class Units:
 
     def answer(self, arguments: list[str]) -> tuple[int, str]:
         """Does what systemctl was asked to: its exit status, and what it says."""
-        *options, _, unit = arguments  # before the unit stands `--`
-        program = self._units.get(unit)
+        place = arguments.index("--")
+        options, names = arguments[:place], arguments[place + 1 :]
         if options[0] == "show":
-            load = "loaded" if program is not None else "not-found"
-            active = "active" if program is not None and program.alive() else "inactive"
-            said = f"Id={unit}\nLoadState={load}\nActiveState={active}"
-            return 0, f"{said}\nResult=success\nExecMainStatus=0"
+            return 0, "\n\n".join(map(self._properties, names))
+        (unit,) = names
+        program = self._units.get(unit)
         if program is None:
             return _NOT_LOADED, f"Unit {unit} not found."
         try:
@@ -84,3 +83,10 @@ class Units:
         except RuntimeError as error:
             return _FAILED, str(error)
         return 0, ""
+
+    def _properties(self, unit: str) -> str:
+        program = self._units.get(unit)
+        load = "loaded" if program is not None else "not-found"
+        active = "active" if program is not None and program.alive() else "inactive"
+        said = f"Id={unit}\nLoadState={load}\nActiveState={active}"
+        return f"{said}\nResult=success\nExecMainStatus=0"

@@ -1,5 +1,6 @@
 """What there is to say about a settings.js as it was inspected, and what to do about it. Pure."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def _about_https(inspection: Inspection, spec: TargetSpec | None) -> Iterator[Ad
             name = file.realpath or file.path
             yield Advice(
                 f"everybody on this machine may read the key {name} (mode {file.mode})",
-                f"run `chmod o= {name}`, and have the certificate renewed with a new key",
+                f"run `chmod o= {shlex.quote(name)}`, and have the certificate renewed with a new "
+                "key",
                 is_grave=True,
             )
     if inspection.ticket_keys and https.requests_client_certificates:

@@ -6,16 +6,16 @@ written by its owner, in a child where that is not us. Knows nothing of JavaScri
 restarts nothing.
 """
 
-import difflib
 import errno
 import os
-import re
+import pwd
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 from certwarden.errors import TargetError, clean
 from certwarden.files import TEMPORARY_PREFIX, Content, read_file, sync_directory, write_file
@@ -23,33 +23,33 @@ from certwarden.frozen import frozen
 from certwarden.model import TargetSpec
 from certwarden.targets import foreign
 from certwarden.targets.node_red import edit
+from certwarden.targets.node_red.difference import difference
 from certwarden.targets.node_red.settings import (
     Inspection,
     https_line,
     identity_line,
     inspect,
+    name_of,
+    owner_of,
     snippet,
 )
 from certwarden.targets.process import Identity
 
 MAX_SETTINGS_BYTES = 200 * 1024
+_MAX_LINES = 5000  # comparing takes more than twice as long for twice as many
 _BACKUP = ".certwarden-"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MIDDLEWARE = "httpNodeMiddleware"
 _OUR_NAMES = ("https", _MIDDLEWARE)
-_SHOWN_AROUND = 2  # lines of context in a diff
-_SECRET = re.compile(
-    r"""(?ix) ((?:pass|secret|token|key|hash|auth)\w*['"]?\s*[:=]\s*) (['"`]) (?:(?!\2).)* \2"""
-)
-_HASH = re.compile(r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]*")
-_PEM_LINE = re.compile(r"^\s*['\"`]?[A-Za-z0-9+/=]{32,}(\\n)?['\"`]?[\s+,;)}]*$")
+_TO_WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @frozen
 class Proposal:
     """What would be put in place of a settings.js; `diff` is "" where there is nothing to change.
 
-    `remarks` are sentences about what was left alone. The diff has its secrets masked.
+    `remarks` are sentences about what was left alone. The diff shows our lines, and no values of
+    others.
     """
 
     settings: Path
@@ -67,21 +67,25 @@ def propose(
     node: Path | None = None,
     user: str | None = None,
     is_published: bool = True,
+    is_named: bool = False,
 ) -> Proposal:
     """settings.js with certwarden's lines for this target, tried out as Node-RED's user.
 
     `node` and `user`: as for `inspect`; without `is_published` it is taken as it is that there is
     nothing yet for Node-RED to serve. Takes 20 s at most. Raises TargetError, with the lines to
     paste, where the file is not to be changed by a program, or would not do what is meant.
+
+    Root changes what belongs to `user`, and, with `is_named`, what is root's own: say so only where
+    a person has named that file, and not where Node-RED's user could.
     """
     settings = settings.absolute()
     before = inspect(settings, node=node, user=user)
-    owner = _owner_of(settings)
-    original = _read(settings, owner)
-    remarks: tuple[str, ...] = ()
-    text = original
     paste = f"put these lines into it by hand:\n{snippet(spec)}".rstrip()
     with _hinting(paste):
+        _refuse_unless_his(settings, user, is_named=is_named)
+        owner = _writer(settings)
+        text = original = _read(settings, owner)
+        remarks: tuple[str, ...] = ()
         if not _serves_the_target(before, spec):
             text = _as(owner, lambda: edit.insert_line(original, https_line(spec)))
         if spec.client_auth:
@@ -93,18 +97,23 @@ def propose(
 
 
 def propose_removal(
-    settings: Path, *, node: Path | None = None, user: str | None = None
+    settings: Path,
+    *,
+    node: Path | None = None,
+    user: str | None = None,
+    is_named: bool = False,
 ) -> Proposal:
     """settings.js as it was before certwarden's lines: the backup, or without them.
 
     The newest backup is taken from which certwarden's lines make exactly what is there now. Raises
-    TargetError where something of certwarden would remain.
+    TargetError where something of certwarden would remain. The rest is as for `propose`.
     """
     settings = settings.absolute()
     before = inspect(settings, node=node, user=user)
-    owner = _owner_of(settings)
-    original = _read(settings, owner)
     with _hinting("take certwarden's lines out by hand"):
+        _refuse_unless_his(settings, user, is_named=is_named)
+        owner = _writer(settings)
+        original = _read(settings, owner)
         text = _as(owner, lambda: _without_us(settings, original))
         if text != original:
             after = inspect(settings, node=node, user=user, source=text)
@@ -115,10 +124,12 @@ def propose_removal(
 def put(proposal: Proposal) -> Path:
     """Puts what was proposed in place; returns the backup beside it, named by the time.
 
-    Owner and mode stay, and so does a symbolic link. Raises TargetError where the file has been
-    changed meanwhile or cannot be written; then nothing was changed.
+    Owner and mode stay, and so does a symbolic link. Raises TargetError where the file, or whose it
+    is, has been changed meanwhile, or it cannot be written; then nothing was changed.
     """
     settings = proposal.settings
+    if _writer(settings) != proposal.owner:
+        _refuse_changed(settings)
     try:
         backup = _as(
             proposal.owner,
@@ -126,7 +137,7 @@ def put(proposal: Proposal) -> Path:
         )
     except OSError as error:
         raise TargetError(
-            f"{settings} cannot be changed: {error.strerror}",
+            f"{name_of(settings)} cannot be changed: {error.strerror or error}",
             "see who may write to it and to its directory, or put the line in by hand",
         ) from None
     return Path(os.fsdecode(backup))
@@ -147,7 +158,8 @@ def _hinting(hint: str) -> Iterator[None]:
 def _proposal(
     settings: Path, original: bytes, text: bytes, owner: Identity | None, remarks: tuple[str, ...]
 ) -> Proposal:
-    return Proposal(settings, original, text, owner, _diff(settings, original, text), remarks)
+    diff = difference(name_of(settings), original, text)
+    return Proposal(settings, original, text, owner, diff, remarks)
 
 
 def _serves_the_target(seen: Inspection, spec: TargetSpec) -> bool:
@@ -184,7 +196,7 @@ def _refuse_unless_right(
     before: Inspection, after: Inspection, spec: TargetSpec, *, is_published: bool
 ) -> None:
     """The trial evaluation has the last word on what the change does."""
-    what = f"{after.settings} is not changed"
+    what = f"{name_of(after.settings)} is not changed"
     if after.error is not None:
         raise TargetError(f"{what}: with certwarden's line it could not be run: {after.error}")
     if not _serves_the_target(after, spec):
@@ -202,7 +214,7 @@ def _refuse_unless_right(
 
 
 def _refuse_unless_gone(before: Inspection, after: Inspection) -> None:
-    what = f"{after.settings} is not changed"
+    what = f"{name_of(after.settings)} is not changed"
     if after.error is not None and before.error is None:
         raise TargetError(f"{what}: without certwarden's lines it could not be run: {after.error}")
     if after.https is not None and after.https.certwarden is not None:
@@ -222,25 +234,6 @@ def _rest(seen: Inspection) -> Inspection:
     )
 
 
-def _diff(settings: Path, original: bytes, text: bytes) -> str:
-    """As `diff -u` has it, fit for a terminal and without secrets."""
-    before, after = (
-        [_shown(line) for line in source.decode("utf-8", "replace").split("\n")]
-        for source in (original, text)
-    )
-    name = clean(str(settings))
-    lines = difflib.unified_diff(
-        before, after, name, f"{name} (proposed)", "", "", _SHOWN_AROUND, ""
-    )
-    return "\n".join(lines)
-
-
-def _shown(line: str) -> str:
-    masked = _SECRET.sub(r"\1\2…\2", line.rstrip("\r"))
-    masked = _HASH.sub("…", _PEM_LINE.sub("…", masked))
-    return "".join(each if each.isprintable() or each == "\t" else "?" for each in masked)
-
-
 # ── as the owner of the file ──────────────────────────────────────────────────────────────────────
 
 
@@ -248,19 +241,38 @@ def _as(owner: Identity | None, work: Callable[[], bytes]) -> bytes:
     return work() if owner is None else foreign.run_as(owner, [], work)
 
 
-def _owner_of(settings: Path) -> Identity | None:
+def _writer(settings: Path) -> Identity | None:
     """Who reads and writes the file: its owner; None where that is us, or we may not choose."""
-    owner = foreign.owner_of(settings)
+    owner = owner_of(settings)
     return owner if foreign.is_root() and owner.uid != os.geteuid() else None
+
+
+def _refuse_unless_his(settings: Path, user: str | None, *, is_named: bool) -> None:
+    """Node-RED's user says which file it reads; he must not have root change another's."""
+    if user is None or not foreign.is_root():
+        return
+    owner = owner_of(settings).uid
+    if owner == pwd.getpwnam(user).pw_uid or (is_named and owner == 0):
+        return
+    whose = "root, and the command line does not name it" if owner == 0 else f"user {owner}"
+    raise TargetError(
+        f"{name_of(settings)} is not changed: Node-RED runs as {clean(user, 60)}, but it belongs "
+        f"to {whose}"
+    )
 
 
 def _read(settings: Path, owner: Identity | None) -> bytes:
     try:
-        return _as(owner, lambda: read_file(settings, MAX_SETTINGS_BYTES))
+        found = _as(owner, lambda: read_file(settings, MAX_SETTINGS_BYTES))
     except OSError as error:
         raise TargetError(
-            f"{settings} cannot be read: {error.strerror}", "name Node-RED's settings.js"
+            f"{name_of(settings)} cannot be read: {error.strerror}", "name Node-RED's settings.js"
         ) from None
+    if found.count(b"\n") > _MAX_LINES:
+        raise TargetError(
+            f"{name_of(settings)} is not changed: it has more than {_MAX_LINES} lines"
+        )
+    return found
 
 
 def _without_us(settings: Path, source: bytes) -> bytes:
@@ -283,23 +295,28 @@ def _backups(file: Path) -> list[Path]:
 
 def _write(settings: Path, original: bytes, text: bytes) -> Path:
     file = settings.resolve(strict=True)
-    found = file.stat()
-    if not found.st_mode & stat.S_IWUSR or not os.access(file, os.W_OK):
+    if not file.stat().st_mode & stat.S_IWUSR or not os.access(file, os.W_OK):
         raise TargetError(
-            f"{file} is read-only, and was not changed", "make it writable, or edit it by hand"
+            f"{name_of(file)} is read-only, and was not changed",
+            "make it writable, or edit it by hand",
         )
-    if read_file(file, MAX_SETTINGS_BYTES) != original:
-        raise TargetError(
-            f"{file} has been changed meanwhile, and not by us", "run the command again"
-        )
-    backup = _back_up(file, original)
-    try:
-        _replace(file, found, text)
-    except BaseException:
-        if read_file(file, MAX_SETTINGS_BYTES) == original:
-            backup.unlink()
-        raise
+    with os.fdopen(os.open(file, _TO_WRITE), "r+b") as stream:
+        if stream.read(MAX_SETTINGS_BYTES + 1) != original:
+            _refuse_changed(file)
+        backup = _back_up(file, original)
+        try:
+            _replace(file, stream, text)
+        except BaseException:
+            if read_file(file, MAX_SETTINGS_BYTES) == original:
+                backup.unlink()
+            raise
     return backup
+
+
+def _refuse_changed(file: Path) -> NoReturn:
+    raise TargetError(
+        f"{name_of(file)} has been changed meanwhile, and not by us", "run the command again"
+    )
 
 
 def _back_up(file: Path, original: bytes) -> Path:
@@ -316,10 +333,13 @@ def _back_up(file: Path, original: bytes) -> Path:
     return backup
 
 
-def _replace(file: Path, found: os.stat_result, text: bytes) -> None:
-    """By a rename where that loses nothing, else in place."""
+def _replace(file: Path, stream: BinaryIO, text: bytes) -> None:
+    """By a rename where that loses nothing, else in place: in `stream`, wherever the name leads."""
+    found = os.fstat(stream.fileno())
+    if not os.path.samestat(file.lstat(), found):
+        _refuse_changed(file)
     mode = stat.S_IMODE(found.st_mode)
-    if found.st_nlink == 1 and not os.listxattr(file):
+    if found.st_nlink == 1 and not os.listxattr(stream.fileno()):
         try:
             write_file(file, Content(text, mode, gid=found.st_gid, uid=found.st_uid))
         except OSError as error:
@@ -329,9 +349,9 @@ def _replace(file: Path, found: os.stat_result, text: bytes) -> None:
                 raise
         else:
             return
-    with file.open("r+b") as stream:
-        stream.write(text)
-        stream.truncate()
-        stream.flush()
-        os.fsync(stream.fileno())
+    stream.seek(0)
+    stream.write(text)
+    stream.truncate()
+    stream.flush()
+    os.fsync(stream.fileno())
     sync_directory(file.parent)

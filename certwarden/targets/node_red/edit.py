@@ -61,7 +61,7 @@ def remove_line(source: bytes) -> bytes:
     exported.
     """
     source, mark = _without_mark(source)
-    if not _OURS.search(source) and _OUR_PACKAGE not in source:
+    if _OUR_PACKAGE not in source:
         return mark + source
     exported = _Exported(source)
     for each in reversed(exported.ours()):

@@ -45,7 +45,7 @@ def read_reports(directory: Path) -> tuple[Report, ...]:
     Where none seems to live, those of all: a process in a container counts its own numbers.
     """
     entries = [entry for entry in _entries(directory) if entry.name.endswith(".json")]
-    living = [entry for entry in entries if _is_alive(_pid(entry))]
+    living = [entry for entry in entries if _is_alive(entry)]
     newest = sorted(living or entries, key=_age)[:MAX_REPORTS]
     return tuple(report for entry in newest if (report := _read(entry)) is not None)
 
@@ -53,7 +53,7 @@ def read_reports(directory: Path) -> tuple[Report, ...]:
 def forget_the_dead(directory: Path) -> None:
     """Removes the reports of processes that are no more; a module in a container writes anew."""
     for entry in _entries(directory):
-        if not _is_alive(_pid(entry)):
+        if not _is_alive(entry):
             with contextlib.suppress(OSError):
                 Path(entry.path).unlink()
 
@@ -79,14 +79,23 @@ def _pid(entry: os.DirEntry[str]) -> int:
     return int(entry.name.partition(".")[0])
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(entry: os.DirEntry[str]) -> bool:
+    """Whether there is such a process, and it is of the user who wrote the report.
+
+    Another user's has been given the number since. Times are not compared: a machine without a
+    clock of its own writes reports before it knows the time.
+    """
+    pid = _pid(entry)
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid == entry.stat(follow_symlinks=False).st_uid
+    except OSError:  # other users' processes may be hidden from us (proc(5), hidepid)
         return True
-    return True
 
 
 def _read(entry: os.DirEntry[str]) -> Report | None:
@@ -103,7 +112,7 @@ def _read(entry: os.DirEntry[str]) -> Report | None:
         error=_text(found.get("error"), 300),
         client_auth=found["client_auth"] if type(found.get("client_auth")) is bool else None,
         crl_number=found["crl_number"] if type(found.get("crl_number")) is int else None,
-        is_alive=_is_alive(_pid(entry)),
+        is_alive=_is_alive(entry),
     )
 
 

@@ -9,6 +9,8 @@ checked here before it is believed to be of its type, and cleaned.
 import json
 import os
 import pwd
+import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +32,7 @@ _ULIMITS = "{ ulimit -t 10; ulimit -c 0; ulimit -d 1048576; } 2>/dev/null"
 _WITH_LIMITS = ("/bin/sh", "-c", f'{_ULIMITS}; exec "$@"', "sh")
 _PACKAGE = "certwarden.targets.node_red"
 _MAX_ITEMS = 50
+_MODE = re.compile(r"[0-7]{4}", re.ASCII)
 _T = TypeVar("_T")
 _LOGINS = {"credentials", "strategy", "function"}
 _KINDS = {"absent", "object", "function", "promise", "function-returning-promise", "invalid"}
@@ -122,11 +125,24 @@ def inspect(
     def evaluate() -> bytes:
         return json.dumps(_evaluate(settings, program, identity, source)).encode()
 
-    if identity is None or os.geteuid() == 0:
-        answer = evaluate()
-    else:  # only root can start what is somebody else, and end it whatever it does
-        answer = foreign.run_as(Identity(0, 0), [], evaluate)
+    # Only root can start what is somebody else; and we need not wait for what it cannot end.
+    answer = evaluate() if identity is None else foreign.run_as(Identity(0, 0), [], evaluate)
     return read_inspection(settings, json.loads(answer))
+
+
+def owner_of(settings: Path) -> Identity:
+    """Who could have written it: see `foreign.owner_of`; raises TargetError."""
+    try:
+        return foreign.owner_of(settings)
+    except OSError as error:
+        raise TargetError(
+            f"{name_of(settings)} cannot be read: {error.strerror}", "name Node-RED's settings.js"
+        ) from None
+
+
+def name_of(settings: Path) -> str:
+    """Its path as it may stand in a sentence: others choose the names on the way."""
+    return clean(str(settings))
 
 
 def read_inspection(settings: Path, answer: Mapping[str, Any]) -> Inspection:
@@ -148,7 +164,7 @@ def read_inspection(settings: Path, answer: Mapping[str, Any]) -> Inspection:
         uibuilder_without_certificate=uibuilder.get("without_certificate") is True,
         blocked=_each(answer.get("blocked"), _text),
         is_editor_protected=has_no_editor
-        or (login.get("kind") in _LOGINS and not lets_everybody_edit),
+        or (_text(login.get("kind")) in _LOGINS and not lets_everybody_edit),
         has_sample_password=any(each.get("sample_password") is True for each in auths),
         ticket_keys=https.get("ticket_keys") is True,
         uibuilder_port=_scalar(uibuilder.get("port")),
@@ -239,7 +255,8 @@ def _evaluate(
             )
     except OSError as error:
         raise TargetError(
-            f"{program} cannot be started in {home}: {clean(error.strerror or str(error))}",
+            f"{program} cannot be started in {clean(str(home))}: "
+            f"{clean(error.strerror or str(error))}",
             "see whether Node-RED's user may enter that directory",
         ) from None
     return _answer(finished, settings)
@@ -264,25 +281,21 @@ def _identity_for(settings: Path, user: str | None = None) -> Identity | None:
     """
     if user is not None and foreign.is_root():
         return _with_groups(_identity_of(user, settings))
-    try:
-        owner = foreign.owner_of(settings)
-    except OSError as error:
-        raise TargetError(
-            f"{settings} cannot be read: {error.strerror}", "name Node-RED's settings.js"
-        ) from None
+    owner = owner_of(settings)
     if owner.uid == os.geteuid() != 0:
         return None
+    again = f"certwarden nodered inspect {shlex.quote(name_of(settings))}"
     if not foreign.is_root():
         if owner.uid == 0:
             return None
         raise TargetError(
-            f"{settings} is a program, and belongs to another user",
-            f"have it run as that user: sudo certwarden nodered inspect {settings}",
+            f"{name_of(settings)} is a program, and belongs to another user",
+            f"have it run as that user: sudo {again}",
         )
     if owner.uid == 0:
         raise TargetError(
-            f"{settings} is a program, it belongs to root, and it is not run as root",
-            f"run it as Node-RED's user: sudo -u USER certwarden nodered inspect {settings}",
+            f"{name_of(settings)} is a program, it belongs to root, and it is not run as root",
+            f"run it as Node-RED's user: sudo -u USER {again}",
         )
     return _with_groups(owner)
 
@@ -301,7 +314,8 @@ def _identity_of(user: str, settings: Path) -> Identity:
         ) from None
     if found.pw_uid == 0:
         raise TargetError(
-            f"Node-RED runs as root, and {settings} is a program that is not run as root here",
+            f"Node-RED runs as root, and {name_of(settings)} is a program that is not run as root "
+            "here",
             "have Node-RED run as a user of its own, or change settings.js by hand",
         )
     return Identity(found.pw_uid, found.pw_gid)
@@ -318,7 +332,7 @@ def _home_of(uid: int, settings: Path) -> Path:
 def _answer(finished: Finished, settings: Path) -> Mapping[str, Any]:
     if finished.status is None:
         raise TargetError(
-            f"{settings} did not come to an end within {INSPECTION_LIMITS.seconds:.0f} s",
+            f"{name_of(settings)} did not come to an end within {INSPECTION_LIMITS.seconds:.0f} s",
             "see what it waits for when it is loaded",
         )
     try:
@@ -327,7 +341,8 @@ def _answer(finished: Finished, settings: Path) -> Mapping[str, Any]:
         answer = None
     if not isinstance(answer, dict):
         raise TargetError(
-            f"the inspection of {settings} came to nothing (exit status {finished.status})",
+            f"the inspection of {name_of(settings)} came to nothing "
+            f"(exit status {finished.status})",
             "check that this user may read it, and that `node --version` is 18 or newer",
         )
     return answer
@@ -366,13 +381,13 @@ def _https(answer: Mapping[str, Any]) -> Https:
 
 def _file(value: object) -> MaterialFile | None:
     found = _mapping(value)
-    path, uid = _text(found.get("path")), found.get("uid")
+    path, mode, uid = _text(found.get("path")), _text(found.get("mode")), found.get("uid")
     if path is None:
         return None
     return MaterialFile(
         path=path,
         realpath=_text(found.get("realpath")),
-        mode=_text(found.get("mode")),
+        mode=mode if mode and _MODE.fullmatch(mode) else None,
         uid=uid if type(uid) is int else None,
     )
 

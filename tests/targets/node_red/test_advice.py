@@ -1,5 +1,6 @@
 """What is said of a settings.js, and when nothing is."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,92 @@ def test_a_refresh_interval_is_judged(https: dict[str, Any], hours: float, what:
 
     assert what in said.what
     assert not said.is_grave
+
+
+def test_a_remedy_can_be_pasted() -> None:
+    """Whoever wrote settings.js chooses the names in it, and root pastes the line."""
+    key = {"files": [{"path": "/tmp/k; reboot", "mode": "0644"}]}
+    (said,) = advice(read(with_https(items={"key": key})), None)
+
+    assert "`chmod o= '/tmp/k; reboot'`" in said.remedy
+
+
+@pytest.mark.parametrize("mode", ["zz", "0o644", "-644", "644", "06444", "٠٦٤٤", 420])
+def test_a_mode_that_is_none_is_unknown(mode: object) -> None:
+    """It is turned into a number."""
+    key = {"files": [{"path": "/k", "mode": mode}]}
+
+    assert advice(read(with_https(items={"key": key})), None) == ()
+
+
+ANYTHING: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 7, 10**400, 1e308, float("inf"), float("nan"), "", "0644"),
+    *(
+        "\x1b[2J",
+        "\ud800",
+        "\x00",
+        "object",
+        "function",
+        "/" * 9,
+        [],
+        {},
+        [[]],
+        [{}],
+        [None],
+        {"files": 1},
+    ),
+    *({"files": [{"path": "/k", "mode": []}]}, {"files": [{"path": 1}]}, ["a", 1, {"b": None}]),
+)
+FULL = an_answer(
+    error=None,
+    node="v18",
+    https={
+        "kind": "object",
+        "error": None,
+        "usable": True,
+        "unusable_because": "x",
+        "certwarden": OURS,
+        "request_cert": True,
+        "reject_unauthorized": True,
+        "ticket_keys": True,
+        "items": {
+            "key": {"files": [{"path": "/k", "realpath": "/r", "mode": "0644", "uid": 1}]},
+            "cert": {"files": [{"path": "/c", "realpath": None, "mode": None, "uid": None}]},
+        },
+        "leaf": {"names": ["a"], "not_before": "x", "not_after": "y", "fingerprint_sha256": "z"},
+    },
+    https_refresh_interval=12,
+    ui_host="127.0.0.1",
+    ui_port=1880,
+    disable_editor=False,
+    http_admin_root="/",
+    blocked=["a"],
+    exports=["a: b"],
+    uibuilder={"port": 1, "without_certificate": True},
+    http_node_auth={"sample_password": True},
+    http_static_auth={},
+)
+
+
+def forged(value: Any, dice: random.Random) -> Any:
+    """The value with about one of its parts in ten replaced by something else."""
+    if dice.random() < 0.1:
+        return dice.choice(ANYTHING)
+    if isinstance(value, dict):
+        return {name: forged(each, dice) for name, each in value.items()}
+    return [forged(each, dice) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_forged_answer_is_only_wrong(seed: int) -> None:
+    """Whoever writes settings.js can make inspect.js answer anything: no type breaks the reader."""
+    dice = random.Random(seed)  # the same every time
+    for _ in range(100):
+        answer = {name: forged(each, dice) for name, each in FULL.items() if dice.random() < 0.95}
+        found = read(answer)
+        for spec in (None, SPEC, GUARDED, FIXED):
+            for said in advice(found, spec):
+                assert f"{said.what}{said.remedy}".isprintable()
 
 
 def test_what_is_grave_comes_first() -> None:

@@ -122,7 +122,7 @@ def test_what_was_somebody_elses_is_replaced(settings: Settings, spec: TargetSpe
     for secret in ("hush", "$2b$", "MIIE"):
         assert secret not in proposal.diff
         assert secret not in repr(proposal)
-    assert '-    passphrase: "…",' in proposal.diff
+    assert "-    passphrase: …\n" in proposal.diff
 
 
 def test_its_own_directory_is_where_it_is_tried(settings: Settings, spec: TargetSpec) -> None:
@@ -353,10 +353,96 @@ def test_roots_settings_are_run_as_the_user_that_is_named(
 
     with pytest.raises(TargetError, match="not run as root"):
         propose(file, spec)
-    put(propose(file, spec, user="nobody"))
+    put(propose(file, spec, user="nobody", is_named=True))
 
     assert https_line(spec).encode() in file.read_bytes()
     assert (file.stat().st_uid, file.stat().st_mode & 0o7777) == (0, 0o644)
+
+
+@needs_root
+@pytest.mark.parametrize("is_named", [False, True])
+def test_root_changes_no_file_that_only_another_has_named(
+    settings: Settings, spec: TargetSpec, *, is_named: bool
+) -> None:
+    """Node-RED's user says which file it reads, and that may be root's, or a third one's."""
+    file = settings(STOCK)
+    file.chmod(0o644)
+    owner, whose = (1, "to user 1") if is_named else (0, "to root, and the command line")
+    for path in (file, file.parent):
+        os.chown(path, owner, owner)
+
+    with pytest.raises(TargetError, match=f"runs as nobody, but it belongs {whose}") as caught:
+        propose(file, spec, user="nobody", is_named=is_named)
+    with pytest.raises(TargetError, match="runs as nobody, but it belongs"):
+        propose_removal(file, user="nobody", is_named=is_named)
+
+    assert https_line(spec) in caught.value.hint
+    assert held(file.parent) == {"settings.js": STOCK}
+
+
+@needs_root
+def test_another_owner_since_is_another_file(settings: Settings, spec: TargetSpec) -> None:
+    """What was agreed to was to be written by somebody else."""
+    proposal = propose(settings(STOCK), spec)
+    for path in (proposal.settings, proposal.settings.parent):
+        os.chown(path, 0, 0)
+
+    with pytest.raises(TargetError, match="changed meanwhile"):
+        put(proposal)
+
+    assert held(proposal.settings.parent) == {"settings.js": STOCK}
+
+
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_link_that_comes_in_between_is_not_followed(
+    settings: Settings, spec: TargetSpec, monkeypatch: pytest.MonkeyPatch, names: int
+) -> None:
+    """What is written is what was looked at, or nothing."""
+    file = settings(STOCK)
+    if names > 1:
+        file.with_name("other.js").hardlink_to(file)
+    victim = file.with_name("victim")
+    victim.write_bytes(b"victim")
+    os.chown(victim, file.parent.stat().st_uid, -1)
+    proposal = propose(file, spec)
+    back_up = module._back_up
+
+    def swap(path: Path, original: bytes) -> Path:
+        backup = back_up(path, original)
+        path.unlink()
+        path.symlink_to("victim")
+        return backup
+
+    monkeypatch.setattr(module, "_back_up", swap)
+    with pytest.raises(TargetError, match="changed meanwhile"):
+        put(proposal)
+
+    assert victim.read_bytes() == b"victim"
+    assert file.is_symlink()
+
+
+def test_a_path_is_told_in_one_line(settings: Settings, spec: TargetSpec) -> None:
+    """Its owner chooses the name that a link leads to."""
+    file = settings(STOCK)
+    file.chmod(0o440)
+    file.rename(file.with_name("real\x1b[2J\n.js"))
+    file.symlink_to("real\x1b[2J\n.js")
+    os.chown(file, file.parent.stat().st_uid, -1, follow_symlinks=False)
+
+    with pytest.raises(TargetError, match="is read-only") as caught:
+        put(propose(file, spec))
+
+    assert caught.value.what.isprintable()
+
+
+def test_too_many_lines_are_refused(settings: Settings, spec: TargetSpec) -> None:
+    """Whoever wrote them would keep us busy with them."""
+    file = settings(STOCK + b"\n" * 5000)
+
+    with pytest.raises(TargetError, match="more than 5000 lines") as caught:
+        propose(file, spec)
+
+    assert https_line(spec) in caught.value.hint
 
 
 @needs_root

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from certwarden import __version__
+from certwarden.errors import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one sentence, with a suggestion and a hint."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"certwarden: {message}", file=sys.stderr)
+        print(visible(f"certwarden: {message}"), file=sys.stderr)
         print(f"certwarden: hint: see `{self.prog} --help`", file=sys.stderr)
         sys.exit(2)
 

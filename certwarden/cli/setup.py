@@ -5,7 +5,6 @@ changed, so whoever leaves has lost nothing; afterwards each step can be made ag
 """
 
 import os
-import shutil
 import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterable
@@ -19,7 +18,6 @@ from certwarden.cli.outputs import Output, Outputs
 from certwarden.cli.setup_answers import (
     Backup,
     answers_of,
-    groups_of,
     is_open,
     known,
     opened,
@@ -31,24 +29,27 @@ from certwarden.cli.setup_answers import (
 )
 from certwarden.cli.shapes import show_line
 from certwarden.config import Config, load, read_secret
-from certwarden.errors import Error, UsageError, clean
-from certwarden.setup import outline, steps
+from certwarden.errors import ConfigError, Error, UsageError, clean
+from certwarden.setup import account, outline, steps
 from certwarden.setup.answers import (
+    GROUP,
     Answers,
     Place,
     check,
 )
 from certwarden.setup.commands import Certwarden
-from certwarden.setup.configuration import House
+from certwarden.setup.configuration import House, configuration
 from certwarden.setup.farewell import farewell
 from certwarden.setup.find import Machine, find
 from certwarden.setup.install import Ground
 from certwarden.setup.outline import Change
 from certwarden.setup.program import installed_program
-from certwarden.setup.restoration import house_of
+from certwarden.setup.restoration import drafted, groups, house_of, powers, refuse_unsafe
 from certwarden.setup.service import STATE_DIRECTORY
 from certwarden.setup.steps import Line
+from certwarden.setup.system import has_program
 from certwarden.setup.trial import try_out
+from certwarden.setup.unfinished import noted, resumed
 from certwarden.targets.node_red.apply import propose
 
 _SYSTEMD = Path("/run/systemd/system")  # there where it is the first process (sd_booted(3))
@@ -82,51 +83,51 @@ class _Setup:
         self._ground = Ground()
         self._house = House.at(config_file(arguments).absolute())
         self._backup: Backup | None = None
+        self._is_there = False  # a configuration, already
         self._certwarden = Certwarden(self._house.config_file, is_alone=self._is_alone)
 
     def run(self) -> int:
         program = installed_program()
         self._refuse_impossible()
-        machine = find(os.environ)
+        machine = resumed(find(os.environ), noted(self._ground))
         config = self._existing()
+        self._is_there = config is not None
         if self._arguments.restore is not None:
             self._backup = opened(self._arguments)
-        text = config.source.read_bytes() if config else self._backup and self._backup.text
-        if text:
-            self._house = house_of(text, self._house)
+        plan = config or self._restorable()
+        if plan is not None:
+            self._house = house_of(plan, self._house)
         answers = answers_of(self._arguments, machine, self._house)
         if config is not None:
             answers = known(answers, config, machine)
             self._tell(f"{config.source} is there already and stays as it is; edit it as you like.")
-        elif self._backup is not None:
-            answers = restored(answers, self._backup, machine)
+        elif plan is not None and self._backup is not None:
+            answers = restored(answers, self._backup, plan, machine)
         check(answers)
         if self._is_alone:
             refuse_incomplete(
-                answers,
-                is_configured=self._is_configured(config),
-                is_founded=self._is_founded(config),
+                answers, is_configured=plan is not None, is_founded=self._is_founded(plan)
             )
-            self._try(answers, config)
+            self._try(answers, plan)
         else:
-            answers = self._converse(answers, machine, config)
-        if not self._is_configured(config):
+            answers = self._converse(answers, machine, plan)
+        if plan is None:
             answers = with_port(answers, is_said=self._arguments.port is not None)
-        line = self._line(answers, config)
-        changes = self._changes(answers, config, program)
-        self._show(changes, answers, line, config)
+            text = configuration(answers, self._house).encode()
+            plan = drafted(text, self._house, "no configuration can be made of that")
+        line = self._line(answers, plan)
+        changes = self._changes(answers, plan, program)
+        self._show(changes, answers, line, plan)
         if not self._is_alone and not _is_agreed():
             self._tell("Nothing was changed.")
             return DONE
         with Outputs() as outputs:
-            code_file = answers.recovery_code_file
-            is_founding = answers.client_auth and not self._is_founded(config)
-            output = outputs.reserve(code_file) if code_file and is_founding else None
+            output = self._reserved(outputs, answers.recovery_code_file, plan)
             return self._carry_out(answers, changes, line, program, (outputs, output))
 
     def _refuse_impossible(self) -> None:
         """Raises UsageError where setup could not come to its end."""
-        if shutil.which("systemd-sysusers") is None or not _SYSTEMD.is_dir():
+        if not has_program("systemd-sysusers") or not _SYSTEMD.is_dir():
             raise UsageError(
                 "this machine is not run by systemd, which setup needs",
                 "in a container, run `certwarden run` with a configuration of your own",
@@ -137,6 +138,8 @@ class _Setup:
                 f"the service reads {DEFAULT_CONFIG}, not {clean(str(file))}",
                 "leave --config and $CERTWARDEN_CONFIG out, or add --no-service",
             )
+        if fault := account.fault_of_account():
+            raise UsageError(fault, "certwarden works as a user of its own: rename that one first")
 
     # ── look and ask ──────────────────────────────────────────────────────────────────────────────
 
@@ -146,56 +149,74 @@ class _Setup:
             return None
         return load(self._house.config_file, {})
 
-    def _is_configured(self, config: Config | None) -> bool:
-        """Whether there is nothing to be asked that a configuration says."""
-        return config is not None or self._backup is not None
+    def _restorable(self) -> Config | None:
+        """The backup's configuration; raises UsageError where it is not to be trusted unread."""
+        if self._backup is None:
+            return None
+        config = self._backup.config(self._house)
+        refuse_unsafe(
+            config,
+            self._house,
+            api_url=self._arguments.api_url,
+            gid_of=account.gid_of,
+            ours=account.groups_made(self._ground) | {GROUP},
+        )
+        return config
 
-    def _is_founded(self, config: Config | None) -> bool:
+    def _is_founded(self, plan: Config | None) -> bool:
         """Whether there is a private CA, or will be by the backup."""
-        state = config.state_directory if config else STATE_DIRECTORY
+        state = plan.state_directory if plan else STATE_DIRECTORY
         return self._backup is not None or steps.has_authority(state, self._ground)
 
-    def _converse(self, answers: Answers, machine: Machine, config: Config | None) -> Answers:
-        is_configured = self._is_configured(config)
+    def _reserved(self, outputs: Outputs, file: Path | None, plan: Config) -> Output | None:
+        """The file for the recovery code, unless an earlier run has written it."""
+        if file is None or plan.authority is None:
+            return None
+        is_written = steps.has_authority(plan.state_directory, self._ground) and file.exists()
+        return None if is_written else outputs.reserve(file)
+
+    def _converse(self, answers: Answers, machine: Machine, plan: Config | None) -> Answers:
+        """Asks what is not said yet; `plan` says it all where there is one."""
+        is_configured = plan is not None
         questions.paragraph(questions.WELCOME)
         if not is_configured:
             answers = questions.ask_names(answers)
         if answers.token is not None:
-            self._try(answers, config)
-        elif not self._is_kept_token_good(answers, config):
-            trial = trial_of(answers, config)
+            self._try(answers, plan)
+        elif not self._is_kept_token_good(answers, plan):
+            trial = trial_of(answers, plan)
             answers = questions.ask_token(answers, lambda token: try_out(token, trial))
         if not is_configured:
             answers = questions.ask_place(answers, machine)
             answers = questions.ask_clients(answers, is_open=is_open(answers.node_red))
-        elif config and answers.client_auth and not steps.has_clients(self._certwarden):
+        elif self._is_there and answers.client_auth and not steps.has_clients(self._certwarden):
             answers = questions.ask_clients(answers, is_open=False)
         if not is_configured or answers.needs_urls:
             answers = questions.ask_extras(answers)
         check(answers)
         return answers
 
-    def _is_kept_token_good(self, answers: Answers, config: Config | None) -> bool:
+    def _is_kept_token_good(self, answers: Answers, plan: Config | None) -> bool:
         if not answers.has_token:
             return False
         self._tell("There is an API token from an earlier time; it is tried.")
         try:
-            self._try(answers, config)
+            self._try(answers, plan)
         except Error as error:
             self._tell(f"It does not work: {error.what}.")
             return False
         self._tell("It works.")
         return True
 
-    def _try(self, answers: Answers, config: Config | None) -> None:
-        try_out(answers.token or read_secret(self._house.token), trial_of(answers, config))
+    def _try(self, answers: Answers, plan: Config | None) -> None:
+        try_out(answers.token or read_secret(self._house.token), trial_of(answers, plan))
 
-    def _line(self, answers: Answers, config: Config | None) -> Line | None:
+    def _line(self, answers: Answers, plan: Config) -> Line | None:
         """certwarden's line for settings.js, where there is one to be put in."""
         node_red = answers.node_red
         if node_red is None or answers.place is not Place.NODE_RED or not answers.is_editing:
             return None
-        spec = spec_of(answers, config)
+        spec = spec_of(node_red.settings, plan)
         try:
             proposal = propose(
                 node_red.settings,
@@ -211,24 +232,20 @@ class _Setup:
     # ── show ──────────────────────────────────────────────────────────────────────────────────────
 
     def _changes(
-        self, answers: Answers, config: Config | None, program: Path
+        self, answers: Answers, plan: Config, program: Path
     ) -> tuple[list[Change], list[Change]]:
         """What is made before the certificate, and after it."""
-        groups = groups_of(answers, config, self._backup)
-        readers = [
-            reader for group in groups for reader in outline.readers(answers.node_red, group)
-        ]
-        before = outline.users(groups, readers)
-        if config is not None:
+        made = groups(plan)
+        readers = [reader for group in made for reader in outline.readers(answers.node_red, group)]
+        before = outline.users(made, readers)
+        if self._is_there:
             before += outline.secrets(answers, self._house)
         elif self._backup is not None:
             before += outline.secrets(answers, self._house)
             before.append(outline.restored_configuration(self._backup.text, self._house))
         else:
             before += outline.first_configuration(answers, self._house)
-        after = outline.units(program) if answers.is_service else []
-        if config is not None and answers.is_service:
-            after += outline.fittings(config)
+        after = [*outline.units(program), *outline.fittings(plan)] if answers.is_service else []
         return before, after
 
     def _show(
@@ -236,21 +253,21 @@ class _Setup:
         changes: tuple[list[Change], list[Change]],
         answers: Answers,
         line: Line | None,
-        config: Config | None,
+        plan: Config,
     ) -> None:
         items = [
             (change.place, change.what)
             for change in self._ground.outstanding([*changes[0], *changes[1]])
             if change.what
         ]
-        if config is None and answers.is_service:
-            items += [(str(path), what) for path, what in outline.fittings_to_come()]
         if line is not None and line.proposal is None:
             items.append((str(line.node_red.settings), f"stays as it is: {line.why}"))
         self._tell("")
         self._tell("What will change on this machine:" if items else "No file has to change.")
         for place, what in items:
             self._tell(_item(place, what))
+        if self._backup is not None and not self._is_there:
+            self._show_backed_up(self._backup, plan)
         if line is not None and line.proposal is not None and line.proposal.diff:
             self._tell(_item(str(line.node_red.settings), "certwarden's line, after a backup:"))
             self._tell(textwrap.indent(line.proposal.diff.rstrip(), "    "))
@@ -258,11 +275,19 @@ class _Setup:
                 self._tell(f"    {remark}")
         self._tell("")
         self._tell("Then:")
-        is_obtained = config is not None and steps.has_certificate(self._certwarden)
+        is_obtained = self._is_there and steps.has_certificate(self._certwarden)
         if self._backup is not None:
             self._tell(f"  - the private CA is brought back from {self._backup.file}")
         for sentence in _sentences(answers, line, is_obtained=is_obtained):
             self._tell(f"  - {sentence}")
+
+    def _show_backed_up(self, backup: Backup, plan: Config) -> None:
+        """A stranger may have written it: it is read before it is agreed to."""
+        self._tell(f"{self._house.config_file} as it was in the backup:")
+        for written in backup.text.decode("utf-8-sig").splitlines():
+            self._tell(f"    {clean(written)}".rstrip())
+        for power in powers(plan):
+            self._tell(f"  {power}")
 
     # ── change ────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,17 +301,18 @@ class _Setup:
     ) -> int:
         before, _ = changes
         self._ground.make(before)
-        config = load(self._house.config_file, {})
+        config = self._loaded()
         outputs, output = recovery
         if self._backup is not None:
             backup = self._backup
             steps.restore_authority(
                 self._certwarden, config, backup.file, backup.passphrase, self._ground
             )
-        if steps.found_authority(self._certwarden, config, self._ground, self._tell) and output:
-            assert config.authority is not None  # noqa: S101 - it has just been founded
+        steps.found_authority(self._certwarden, config, self._ground, self._tell)
+        if output and config.authority and self._ground.has(config.authority.passphrase_file):
             output.write(read_secret(config.authority.passphrase_file).reveal() + b"\n")
             outputs.keep()
+            self._tell(f"The recovery code is in {output.path}.")
         steps.obtain(self._certwarden, config, self._tell)
         steps.put_to_use(self._certwarden, line, self._ground, self._tell)
         if answers.client:
@@ -305,6 +331,15 @@ class _Setup:
         for text in farewell(answers, config):
             self._tell(text)
         return ATTENTION if code else DONE
+
+    def _loaded(self) -> Config:
+        """The configuration; one that we have just written and that will not do goes again."""
+        try:
+            return load(self._house.config_file, {})
+        except ConfigError:
+            if not self._is_there:
+                self._ground.remove(self._house.config_file)
+            raise
 
 
 def _is_agreed() -> bool:

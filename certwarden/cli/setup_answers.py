@@ -3,16 +3,19 @@
 What is on the machine decides what is meant by them. Asks nothing, and changes nothing.
 """
 
+import pwd
 from argparse import Namespace
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from certwarden.cli import terminal
-from certwarden.config import Config, read_secret
+from certwarden.config import Config, read_secret, syntax
 from certwarden.config.sections import DIRECTORIES
+from certwarden.config.source import MAX_BUNDLE_BYTES
+from certwarden.config.syntax import UnfitError
 from certwarden.errors import Error, UsageError, clean
 from certwarden.files import read_file
-from certwarden.model import TARGET_KINDS, Address, HotReload, Secret, TargetSpec
+from certwarden.model import Address, Secret, TargetSpec
 from certwarden.pki.backup import read_backup
 from certwarden.pki.sealing import MAX_SEALED_BYTES
 from certwarden.setup import outline
@@ -25,13 +28,15 @@ from certwarden.setup.answers import (
     backup_place,
     missing,
 )
-from certwarden.setup.configuration import CERTIFICATE, TARGET, House
+from certwarden.setup.configuration import House
 from certwarden.setup.find import Machine, NodeRed
-from certwarden.setup.restoration import outlined
-from certwarden.setup.service import STATE_DIRECTORY
+from certwarden.setup.restoration import drafted
 from certwarden.setup.trial import Trial
+from certwarden.targets.foreign import owner_of
 from certwarden.targets.node_red.settings import inspect
 
+_MOST_PORT = 65535
+_DIGITS = 5
 _ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - what settings.js may say
 
 
@@ -43,6 +48,10 @@ class Backup:
     passphrase: Secret
     text: bytes = field(repr=False)
 
+    def config(self, house: House) -> Config:
+        """The configuration as it would be here; raises UsageError for one that would not do."""
+        return drafted(self.text, house, "the configuration in the backup")
+
 
 def answers_of(arguments: Namespace, machine: Machine, house: House) -> Answers:
     """What the command line says; files that it names are read."""
@@ -51,7 +60,9 @@ def answers_of(arguments: Namespace, machine: Machine, house: House) -> Answers:
         is_agreed=arguments.accept_terms,
         directory=arguments.directory,
         staging_directory=arguments.staging_directory,
-        ca_bundle=arguments.ca_bundle,
+        ca_bundle=(
+            _readable(arguments.ca_bundle, MAX_BUNDLE_BYTES) if arguments.ca_bundle else None
+        ),
         api_url=arguments.api_url,
         nameservers=tuple(arguments.nameserver or ()),
         place=Place(arguments.target) if arguments.target else None,
@@ -72,8 +83,6 @@ def answers_of(arguments: Namespace, machine: Machine, house: House) -> Answers:
         is_service=not arguments.no_service,
         has_token=house.token.exists(),
     )
-    if answers.ca_bundle:
-        _readable(answers.ca_bundle)
     if answers.place in (None, Place.NODE_RED):
         node_red = _chosen(arguments, machine)
         if node_red is not None:
@@ -87,17 +96,30 @@ def with_port(answers: Answers, *, is_said: bool) -> Answers:
     if node_red is None or is_said:
         return answers
     if node_red.port:
-        return replace(answers, port=node_red.port)
+        return replace(answers, port=_port(str(node_red.port), answers.port))
     try:
         found = inspect(node_red.settings, node=node_red.node, user=node_red.user)
     except Error:
         return answers
-    host, port = found.ui_host or "", found.ui_port or ""
     return replace(
         answers,
-        host=LOOPBACK if host in _ANYWHERE else host,
-        port=int(port) if port.isdecimal() else answers.port,
+        host=_host(found.ui_host or "", answers.port),
+        port=_port(found.ui_port or "", answers.port),
     )
+
+
+def _host(told: str, port: int) -> str:
+    """Where it can be reached that listens at what somebody else has told."""
+    try:
+        return LOOPBACK if told in _ANYWHERE else syntax.address(str(Address(told, port))).host
+    except UnfitError:
+        return LOOPBACK
+
+
+def _port(told: str, otherwise: int) -> int:
+    """The port that somebody else has told, where it can be one."""
+    is_port = told.isdecimal() and len(told) <= _DIGITS and 0 < int(told) <= _MOST_PORT
+    return int(told) if is_port else otherwise
 
 
 def is_open(node_red: NodeRed | None) -> bool:
@@ -136,11 +158,21 @@ def _chosen(arguments: Namespace, machine: Machine) -> NodeRed | None:
 
 def known(answers: Answers, config: Config, machine: Machine) -> Answers:
     """The answers that an existing configuration gives."""
-    target = next((each for each in outline.targets(config) if each.settings), None)
+    target = _with_settings(config)
     node_red = answers.node_red
     if target is not None and target.settings and node_red is None:
         settings = target.settings
         node_red = machine.node_red(settings) or NodeRed(settings, _owner(settings))
+    return _known(answers, config, target, node_red)
+
+
+def _with_settings(config: Config) -> TargetSpec | None:
+    return next((each for each in outline.targets(config) if each.settings), None)
+
+
+def _known(
+    answers: Answers, config: Config, target: TargetSpec | None, node_red: NodeRed | None
+) -> Answers:
     return replace(
         answers,
         domains=tuple(name for each in config.certificates for name in each.domains),
@@ -158,7 +190,7 @@ def known(answers: Answers, config: Config, machine: Machine) -> Answers:
 def opened(arguments: Namespace) -> Backup:
     """The backup to restore, with its passphrase; raises Error where that is not the right one."""
     file: Path = arguments.restore.absolute()
-    sealed = _readable(file)
+    sealed = _readable(file, MAX_SEALED_BYTES)
     given = arguments.backup_passphrase_file
     if given is None and arguments.unattended:
         raise UsageError(
@@ -170,24 +202,22 @@ def opened(arguments: Namespace) -> Backup:
     return Backup(file, passphrase, read_backup(sealed, passphrase).config_text)
 
 
-def restored(answers: Answers, backup: Backup, machine: Machine) -> Answers:
-    """The answers that a backup's configuration gives."""
-    found = outlined(backup.text)
+def restored(answers: Answers, backup: Backup, config: Config, machine: Machine) -> Answers:
+    """The answers that a backup's configuration gives.
+
+    Of a Node-RED that is not found on this machine nothing is said: it may be anybody's settings.js
+    that is named there, and it would be run.
+    """
+    target = _with_settings(config)
     node_red = answers.node_red
-    if node_red is None and found.settings is not None:
-        node_red = machine.node_red(found.settings)
+    if node_red is None and target is not None and target.settings:
+        node_red = machine.node_red(target.settings)
+    if node_red is None:
+        target = None
     return replace(
-        answers,
-        domains=found.domains,
-        is_agreed=True,
-        api_url=answers.api_url or found.api_url,
-        place=Place.NODE_RED if node_red else Place.NONE,
-        port=found.port or PORT,
-        client_auth=found.is_asking_clients and node_red is not None,
+        _known(answers, config, target, node_red),
         backup_passphrase=backup.passphrase,
-        node_red=node_red,
-        needs_urls=found.needs_urls,
-        directory=found.directory,
+        needs_urls=config.notify.urls_file is not None,
     )
 
 
@@ -223,9 +253,9 @@ def _secret(path: Path | None) -> Secret | None:
     return None if path is None else read_secret(path)
 
 
-def _readable(path: Path) -> bytes:
+def _readable(path: Path, limit: int) -> bytes:
     try:
-        return read_file(path, MAX_SEALED_BYTES)
+        return read_file(path, limit)
     except OSError as error:
         raise UsageError(
             f"{clean(str(path))} cannot be read: {error.strerror}", "see `certwarden setup --help`"
@@ -238,8 +268,9 @@ def _name_of(directory: str) -> str:
 
 
 def _owner(settings: Path) -> str:
+    """Whoever could have written it, as nobody can make it look otherwise by a link."""
     try:
-        return settings.owner()
+        return pwd.getpwuid(owner_of(settings).uid).pw_name
     except (OSError, KeyError):
         raise UsageError(
             f"{clean(str(settings))} is not there, or its owner has no name",
@@ -247,30 +278,12 @@ def _owner(settings: Path) -> str:
         ) from None
 
 
-def groups_of(answers: Answers, config: Config | None, backup: Backup | None) -> list[str]:
-    """The groups that keys are given to."""
-    if config is None and backup is not None:
-        return list(outlined(backup.text).groups)
-    if config is not None:
-        return sorted({each.group for each in outline.targets(config) if each.group})
-    is_copying = answers.key_path is not None
-    return [] if answers.place in (None, Place.NONE) or is_copying else [answers.group]
-
-
-def spec_of(answers: Answers, config: Config | None) -> TargetSpec:
-    """The target as the configuration has it, or will have it."""
-    if config is not None and answers.node_red:
-        settings = answers.node_red.settings
-        return next(each for each in outline.targets(config) if each.settings == settings)
-    return TargetSpec(
-        name=TARGET,
-        certificate=CERTIFICATE,
-        kind=TARGET_KINDS[TARGET],
-        directory=STATE_DIRECTORY / "live" / TARGET,
-        group=answers.group,
-        reload=HotReload(),
-        probe=Address(answers.host, answers.port),
-        probe_name=next((name for name in answers.domains if not name.startswith("*.")), ""),
-        settings=answers.node_red.settings if answers.node_red else None,
-        client_auth=answers.needs_client_auth,
+def spec_of(settings: Path, config: Config) -> TargetSpec:
+    """The target of this settings.js; raises UsageError where the configuration has none."""
+    for target in outline.targets(config):
+        if target.settings == settings:
+            return target
+    raise UsageError(
+        f"no target in the configuration has the settings {clean(str(settings))}",
+        "give one of them that `settings`, or leave --settings and --node-red-unit out",
     )

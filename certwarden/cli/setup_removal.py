@@ -10,14 +10,19 @@ from certwarden.cli import terminal
 from certwarden.cli.arguments import config_file
 from certwarden.cli.commands import DONE
 from certwarden.cli.shapes import show_line
-from certwarden.config import Config, load
+from certwarden.config import MAX_CONFIG_BYTES, Config, load
 from certwarden.errors import ConfigError, Error
+from certwarden.files import read_file
 from certwarden.model import Address
+from certwarden.setup import account
 from certwarden.setup import remove as removal
 from certwarden.setup.find import NodeRed, find
 from certwarden.setup.install import Ground
 from certwarden.setup.outline import targets
+from certwarden.setup.program import UNINSTALL
+from certwarden.setup.service import STATE_DIRECTORY, USER
 from certwarden.setup.steps import await_port, restart
+from certwarden.setup.unfinished import noted, resumed
 from certwarden.targets.node_red.apply import Proposal, propose_removal, put
 
 Tell = Callable[[str], None]
@@ -40,14 +45,22 @@ def remove(arguments: Namespace) -> int:
     ground = Ground()
     configuration = config_file(arguments).absolute()
     config = _existing(configuration)
-    lines = _lines(config)
+    state = config.state_directory if config else _state(configuration)
+    lines = _lines(config, ground)
     files = removal.files(ground)
-    kept = removal.holdings(config, configuration)
-    kept = [path for path in kept if ground.has(path)]
-    if not (files or lines or (arguments.purge and kept)):
+    groups = removal.groups(ground)
+    has_user = account.user() is not None and not account.fault_of_account()
+    kept = [path for path in removal.holdings(state, configuration) if ground.has(path)]
+    if not (files or lines or (arguments.purge and (kept or has_user))):
         tell("There is nothing of certwarden's set-up on this machine.")
         return DONE
     _show(tell, files, lines, kept, is_purging=arguments.purge)
+    if arguments.purge:
+        for group in groups:
+            tell(f"  the group {group}")
+        if has_user:
+            tell(f"  the user {USER}, unless something is left that belongs to it")
+        tell("")
     if not arguments.unattended and not _is_agreed(kept if arguments.purge else []):
         tell("Nothing was changed.")
         return DONE
@@ -56,12 +69,15 @@ def remove(arguments: Namespace) -> int:
     removal.stop(ground)
     removal.take_out(ground, files)
     if arguments.purge:
-        removal.purge(ground, kept)
-        tell("certwarden is gone from this machine, with its CA; the program itself is pipx's.")
+        removal.purge(ground, kept, groups)
+        tell(f"certwarden is taken out{_with(kept)}.")
+        if fault := removal.dismiss(ground, state):
+            tell(f"No user is removed: {fault}.")
     else:
-        tell("certwarden is taken out; the program itself is pipx's: `pipx uninstall certwarden`.")
+        tell("certwarden is taken out.")
         if kept:
             tell(f"Kept, with the CA and all certificates: {', '.join(map(str, kept))}")
+    tell(f"The program itself is still there; where pipx has installed it: {UNINSTALL}")
     return DONE
 
 
@@ -75,9 +91,19 @@ def _existing(configuration: Path) -> Config | None:
         return None
 
 
-def _lines(config: Config | None) -> list[_Line]:
+def _state(configuration: Path) -> Path | None:
+    """Where the state is by a configuration that is wrong otherwise, or not there any more."""
+    try:
+        return removal.state_of(read_file(configuration, MAX_CONFIG_BYTES))
+    except FileNotFoundError:
+        return STATE_DIRECTORY
+    except OSError:
+        return None
+
+
+def _lines(config: Config | None, ground: Ground) -> list[_Line]:
     """Each settings.js that has our line."""
-    machine = find(os.environ)
+    machine = resumed(find(os.environ), noted(ground))
     addresses = {each.settings: each.probe for each in (targets(config) if config else ())}
     named = [settings for settings in addresses if settings is not None]
     known = named + [each.settings for each in machine.node_reds]
@@ -115,6 +141,10 @@ def _show(
     for path in kept:
         tell(f"  {path}, with all that is in it" if is_purging else f"  (kept: {path})")
     tell("")
+
+
+def _with(removed: list[Path]) -> str:
+    return f", and gone with all that was in it: {', '.join(map(str, removed))}" if removed else ""
 
 
 def _is_agreed(doomed: list[Path]) -> bool:

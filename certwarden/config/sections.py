@@ -12,9 +12,11 @@ from pathlib import Path
 from certwarden.config import syntax
 from certwarden.config.source import (
     Surroundings,
+    decoded,
     is_within,
     one_line,
     one_url,
+    parsed_document,
     read_document,
     urls,
 )
@@ -69,9 +71,27 @@ def load(path: Path, environ: Mapping[str, str], text: bytes | None = None) -> C
     Secret files are looked at, and nothing of them is kept. Writes nothing. `text`, if given, is
     what the file is taken to say: the daemon has all its passes use what was found in order once.
     """
+    return _config(path, read_document(path, text), Surroundings.of(path, environ), environ)
+
+
+def load_draft(path: Path, text: bytes) -> Config:
+    """What the configuration would be if the file said this, which need not be there yet.
+
+    Nor need the groups and the files of secrets and CAs; whether they are is not looked at. Raises
+    ConfigError with every other mistake.
+    """
+    document = parsed_document(path, lambda: decoded(text))
+    return _config(path, document, replace(Surroundings.of(path, {}), is_draft=True), {})
+
+
+def _config(
+    path: Path,
+    document: Mapping[str, object],
+    surroundings: Surroundings,
+    environ: Mapping[str, str],
+) -> Config:
     mistakes: list[Mistake] = []
-    root = Table("", read_document(path, text), mistakes)
-    surroundings = Surroundings.of(path, environ)
+    root = Table("", document, mistakes)
     state_directory = _state_directory(root, surroundings, environ)
     acme = _acme(root.table("acme"), surroundings)
     config = Config(

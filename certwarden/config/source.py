@@ -32,8 +32,13 @@ def read_document(path: Path, text: bytes | None = None) -> dict[str, object]:
 
     `text` is what was in the file when somebody read it before us; the file's rights count still.
     """
+    return parsed_document(path, lambda: _document_text(path, text))
+
+
+def parsed_document(path: Path, read: Callable[[], str]) -> dict[str, object]:
+    """The TOML document in what is read; raises ConfigError with one mistake if there is none."""
     try:
-        return tomllib.loads(_document_text(path, text))
+        return tomllib.loads(read())
     except UnfitError as unfit:
         mistake = str(unfit)
     except tomllib.TOMLDecodeError as error:
@@ -83,10 +88,14 @@ def plain(path: Path) -> Path:
 
 @frozen
 class Surroundings:
-    """Where the configuration's paths begin, and where systemd keeps credentials, if it does."""
+    """Where the configuration's paths begin, and where systemd keeps credentials, if it does.
+
+    Of a draft (`is_draft`) neither the files of secrets and CAs nor the groups need be there yet.
+    """
 
     base: Path
     credentials: Path | None
+    is_draft: bool = False
 
     @classmethod
     def of(cls, source: Path, environ: Mapping[str, str]) -> "Surroundings":
@@ -108,11 +117,13 @@ class Surroundings:
     def ca_bundle(self, value: object) -> Path:
         """The path of a file that holds a certificate in PEM."""
         path = self.path(value)
+        if self.is_draft:
+            return path
         try:
             data, _ = _read(path, MAX_BUNDLE_BYTES, "does not exist")
         except UnfitError as unfit:
             raise UnfitError(f"{path} {unfit}") from None
-        if _PEM_CERTIFICATE not in data:
+        if not has_certificate(data):
             raise UnfitError(f"{path} has no certificate in PEM in it")
         return path
 
@@ -138,7 +149,7 @@ class Surroundings:
                     "write that into a file of mode 0600 and name the file here"
                 )
             path = self._credential(self.path(value))
-            if may_be_absent and is_absent(path):
+            if self.is_draft or (may_be_absent and is_absent(path)):
                 return path
             try:
                 secret = _secret(path)
@@ -161,6 +172,11 @@ class Surroundings:
         if written.isprintable() and not _LIKE_A_SECRET.fullmatch(written):
             return False
         return not written.isprintable() or not exists(self._credential(self.base / written))
+
+
+def has_certificate(data: bytes) -> bool:
+    """Whether a bundle of CAs looks like one."""
+    return _PEM_CERTIFICATE in data
 
 
 def one_word(secret: bytes) -> str:
@@ -203,6 +219,11 @@ def _document_text(path: Path, text: bytes | None) -> str:
             f"may be written by others (mode {_mode(found)}), who could have certwarden run what "
             f"they like; run `chmod go-w {path}`"
         )
+    return decoded(data)
+
+
+def decoded(data: bytes) -> str:
+    """The text of a configuration; raises UnfitError where it is not UTF-8."""
     try:
         return data.decode("utf-8-sig")  # some editors put a byte order mark first
     except UnicodeDecodeError as error:

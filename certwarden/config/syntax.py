@@ -43,6 +43,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _ADDRESS = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*)):([0-9]{1,5})")
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.@-]{0,246}\.service")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")  # as systemd-sysusers makes them
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ZONE_ID = re.compile(r"[0-9a-f]{32}")
 _CONTACT = re.compile(r"mailto:[^\s@,?:]+@[^\s@,?:]+\.[^\s@,?:]+")
@@ -282,6 +283,11 @@ def unit(value: object) -> str:
     if not _UNIT.fullmatch(word) or "@." in word:
         raise UnfitError(f"{shown(word)} is not the name of a systemd service")
     return word
+
+
+def group(value: object) -> str:
+    """The name of a group, whether there is such a one or not."""
+    return _matching(value, _GROUP, "is not the name of a group such as tls-nodered")
 
 
 def profile(value: object) -> str:

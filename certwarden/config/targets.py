@@ -54,7 +54,7 @@ def read_target(
         key_path=table.read("key", surroundings.path, None),
         certificate_path=table.read("certificate", surroundings.path, None),
         copy=table.read("copy", syntax.boolean, default=False),
-        group=table.read("group", _group, None),
+        group=table.read("group", syntax.group if surroundings.is_draft else _group, None),
         mode=table.read("mode", syntax.mode, TargetSpec.mode),
         reload=reload,
         probe=table.read("probe", syntax.address, None),

@@ -5,10 +5,11 @@ conversation or a command line fills it in.
 """
 
 from collections.abc import Iterator
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
-from certwarden.config import syntax
+from certwarden.config import source, syntax
 from certwarden.config.syntax import UnfitError
 from certwarden.errors import UsageError
 from certwarden.frozen import frozen
@@ -56,7 +57,7 @@ class Answers:
     is_agreed: bool = False
     directory: str = LETSENCRYPT
     staging_directory: str | None = None
-    ca_bundle: Path | None = None
+    ca_bundle: bytes | None = field(default=None, repr=False)  # what is in the file
     api_url: str | None = None
     nameservers: tuple[str, ...] = ()
     place: Place | None = None
@@ -135,20 +136,42 @@ def check(answers: Answers) -> None:
                 syntax.url(url)
         if answers.client:
             syntax.name(answers.client.name)
+        syntax.group(answers.group)
     except UnfitError as unfit:
         raise UsageError(str(unfit), "see `certwarden setup --help`") from None
+    for what, hint in (*_faulty_files(answers), *_contradictions(answers)):
+        raise UsageError(what, hint)
+
+
+def _faulty_files(answers: Answers) -> Iterator[tuple[str, str]]:
+    """What stands in a file otherwise than the configuration would have it, with what to do."""
+    if answers.ca_bundle is not None and not source.has_certificate(answers.ca_bundle):
+        yield (
+            "the file of --ca-bundle has no certificate in PEM in it",
+            "name the file that vouches for that CA's own TLS",
+        )
+    for what, secret, shape in (
+        ("the API token", answers.token, source.one_word),
+        ("a passphrase", answers.backup_passphrase, source.one_line),
+        ("Apprise's URLs", answers.notify_urls, source.urls),
+    ):
+        if secret is not None and (fault := shape(secret.reveal())):
+            yield f"the file must hold {what} {fault}", "correct it, or type it when asked"
+
+
+def _contradictions(answers: Answers) -> Iterator[tuple[str, str]]:
     if answers.client and not answers.client_auth:
-        raise UsageError(
+        yield (
             f"a certificate for {answers.client.name} is of no use where nobody asks for one",
             "add --client-auth, or leave --client out",
         )
     if answers.client_auth and answers.place not in (None, Place.NODE_RED):
-        raise UsageError(
+        yield (
             "client certificates need a Node-RED of this machine that asks for them",
             "set it up without; a proxy can ask as well: see `certwarden snippet nginx`",
         )
     if (answers.key_path is None) != (answers.certificate_path is None):
-        raise UsageError("--key and --certificate go together", "give both, or neither")
+        yield "--key and --certificate go together", "give both, or neither"
 
 
 def proposed_domains(domain: str) -> tuple[str, ...]:

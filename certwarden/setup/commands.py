@@ -8,7 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from certwarden.errors import Error
@@ -39,15 +42,17 @@ class Certwarden:
         goes to stderr or to the terminal itself is seen.
         """
         stdout = subprocess.DEVNULL if is_silent else None
-        with self._started(words, stdout=stdout, descriptor=descriptor) as process:
-            return self._wait(process)
+        process = self._started(words, stdout=stdout, descriptor=descriptor)
+        with process, self._attended(process):
+            return process.wait()
 
     def told(self, *words: str | Path) -> Any:
         """What a command says in JSON, whatever its exit code; raises CommandError for less."""
-        with self._started(words, stdout=subprocess.PIPE) as process:
+        process = self._started(words, stdout=subprocess.PIPE)
+        with process, self._attended(process):
             assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
             text = process.stdout.read()
-            self._wait(process)
+            process.wait()
         try:
             found = json.loads(text)
         except ValueError:
@@ -74,15 +79,27 @@ class Certwarden:
             pass_fds=() if descriptor is None else (descriptor,),
         )
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+    @contextmanager
+    def _attended(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """What interrupts us interrupts the command, once, which is given the time to tidy up."""
+        is_told = not self._is_alone  # a terminal interrupts us both
+
+        def pass_on(number: int, _frame: FrameType | None) -> None:
+            nonlocal is_told
+            is_told = True
+            process.send_signal(number)
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGTERM, pass_on)
         try:
-            return process.wait()
+            yield
         except KeyboardInterrupt:
-            # From a terminal it has been interrupted as well; it is given the time to tidy up.
-            if self._is_alone:
+            if not is_told:
                 process.send_signal(signal.SIGINT)
             try:
                 process.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -75,7 +75,7 @@ def _acme(answers: Answers, house: House) -> str:
         "[acme]",
         f"directory = {_text(answers.directory)}",
         *_if("staging_directory", answers.staging_directory),
-        *_if("ca_bundle", house.ca_bundle if answers.ca_bundle else None),
+        *_if("ca_bundle", house.ca_bundle if answers.ca_bundle is not None else None),
         "terms_of_service_agreed = true",
     ]
     return _lines(lines)

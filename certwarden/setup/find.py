@@ -11,7 +11,6 @@ import os
 import pwd
 import re
 import shlex
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 from certwarden.errors import clean
 from certwarden.files import read_file
 from certwarden.frozen import frozen
-from certwarden.targets.process import Limits, run
+from certwarden.setup.system import has_program, run_program
+from certwarden.targets.process import Limits
 
 Ask = Callable[..., str]  # a command's output; "" where it failed, or there is no such command
 HomeOf = Callable[[str], Path | None]
@@ -99,10 +99,10 @@ def find(environ: Mapping[str, str], *, root: Path = Path("/")) -> Machine:
 
 def ask(*argv: str) -> str:
     """What the command prints; "" where there is no such command, or where it fails."""
-    if shutil.which(argv[0]) is None:
+    if not has_program(argv[0]):
         return ""
     try:
-        finished = run(argv, _LIMITS)
+        finished = run_program(argv, _LIMITS)
     except OSError:
         return ""
     return finished.output.decode("utf-8", "replace") if finished.status == 0 else ""
@@ -267,20 +267,26 @@ def find_containers(ask: Ask) -> tuple[Container, ...]:
         return ()
     try:
         described = json.loads(ask("docker", "inspect", *names))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
-    found = (_container(each) for each in described if isinstance(each, dict))
+    found = (_container(each) for each in _list(described) if isinstance(each, dict))
     return tuple(each for each in found if each is not None)
 
 
 def _container(described: Mapping[str, Any]) -> Container | None:
-    image = clean(str((described.get("Config") or {}).get("Image", "")))
+    config = described.get("Config")
+    image = clean(str(config.get("Image", ""))) if isinstance(config, dict) else ""
     if "node-red" not in image:
         return None
-    mounts = described.get("Mounts") or []
-    data = next((m for m in mounts if m.get("Destination") == "/data" and m.get("Source")), None)
+    mounts = (each for each in _list(described.get("Mounts")) if isinstance(each, dict))
+    sources = (each.get("Source") for each in mounts if each.get("Destination") == "/data")
+    data = next((each for each in sources if isinstance(each, str) and each), None)
     name = clean(str(described.get("Name", ""))).lstrip("/")
-    return Container(name, image, Path(str(data["Source"])) if data else None)
+    return Container(name, image, Path(data) if data else None)
+
+
+def _list(found: object) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 def find_home_assistant(root: Path) -> Path | None:

@@ -8,13 +8,16 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from certwarden.errors import Error, clean
-from certwarden.files import Content, make_directory, read_file, write_file
+from certwarden.files import Content, make_directory, read_file, sync_directory, write_file
 from certwarden.setup.outline import Change, MakeDirectory, WriteFile
-from certwarden.targets.process import Limits, run
+from certwarden.setup.system import run_program
+from certwarden.targets import foreign
+from certwarden.targets.process import Limits
 
 _LIMITS = Limits(seconds=120, output=64 * 1024)
 _MOST = 1024 * 1024
@@ -60,7 +63,7 @@ class Ground:
     def command(self, *argv: str) -> None:
         """Runs a program; raises InstallError with what it says where it fails."""
         try:
-            finished = run(argv, _LIMITS)
+            finished = run_program(argv, _LIMITS)
         except OSError as error:
             raise InstallError(
                 f"`{argv[0]}` cannot be run: {error.strerror}", "setup needs systemd"
@@ -72,6 +75,14 @@ class Ground:
     def place(self, path: Path) -> Path:
         """Where the path is for us."""
         return self._root / path.relative_to("/")
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[Path]:
+        """The path by a way on which no stranger can lead us elsewhere."""
+        place = self.place(path)
+        make_parents(place.parent)
+        with foreign.opened(place.parent) as parent:
+            yield parent / place.name
 
     def _is_there(self, change: Change) -> bool:
         act = change.act
@@ -88,8 +99,8 @@ class Ground:
         place = self.place(act.path)
         found = place.lstat()
         gid = grp.getgrnam(act.group).gr_gid if act.group else os.getegid()
-        is_ours = stat.S_ISREG(found.st_mode) and found.st_gid == gid
-        is_closed = stat.S_IMODE(found.st_mode) == act.mode
+        is_ours = (found.st_uid, found.st_gid) == (os.geteuid(), gid)
+        is_closed = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == act.mode
         return is_ours and is_closed and read_file(place, _MOST) == act.data
 
     def _is_made(self, act: MakeDirectory) -> bool:
@@ -102,15 +113,11 @@ class Ground:
         try:
             if isinstance(act, WriteFile):
                 gid = grp.getgrnam(act.group).gr_gid if act.group else None
-                place = self.place(act.path)
-                make_parents(place.parent)
-                write_file(place, Content(act.data, act.mode, gid))
+                with self._opened(act.path) as place:
+                    write_file(place, Content(act.data, act.mode, gid))
             elif isinstance(act, MakeDirectory):
-                uid, gid = _owner(act.owner)
-                place = self.place(act.path)
-                make_parents(place.parent)
-                make_directory(place, act.mode)
-                os.chown(place, uid, gid, follow_symlinks=False)
+                with self._opened(act.path) as place:
+                    _make_directory(place, act)
             else:
                 self.command(*act.argv)
         except KeyError as unknown:
@@ -125,6 +132,28 @@ def make_parents(directory: Path) -> None:
     if not directory.is_dir():
         make_parents(directory.parent)
         make_directory(directory, 0o755)
+
+
+def _make_directory(place: Path, act: MakeDirectory) -> None:
+    """Makes it, or takes one that is empty or its owner's already; whatever its name leads to
+    meanwhile, it is the one that was looked at that changes hands.
+    """
+    uid, gid = _owner(act.owner)
+    with suppress(FileExistsError):
+        place.mkdir(mode=0o700)
+        sync_directory(place.parent)
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_uid != uid and os.listdir(descriptor):  # noqa: PTH208 - a Path has no descriptor
+            raise InstallError(
+                f"{act.path} is there already, with what is somebody else's in it",
+                "move that away, or name another directory",
+            )
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, act.mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _owner(owner: str) -> tuple[int, int]:

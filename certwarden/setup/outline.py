@@ -4,7 +4,7 @@ Pure: the same list is shown to the person, compared with what is there, and car
 certificates themselves need (`steps`) is no part of it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
@@ -119,8 +119,8 @@ def secrets(answers: Answers, house: House) -> list[Change]:
         if secret is not None:
             data = secret.reveal() + b"\n"
             changes.append(Change(what, WriteFile(path, data, _SECRET, USER)))
-    if answers.ca_bundle:
-        bundle = WriteFile(house.ca_bundle, answers.ca_bundle.read_bytes())
+    if answers.ca_bundle is not None:
+        bundle = WriteFile(house.ca_bundle, answers.ca_bundle)
         changes.append(Change("whom to trust as the CA", bundle))
     if answers.backup_directory:
         where = MakeDirectory(answers.backup_directory, 0o700, USER)
@@ -162,12 +162,6 @@ def fittings(config: Config) -> list[Change]:
         changes.append(Change("what certwarden may ask of systemd", rule))
     changes.append(Change("", Command(("systemctl", "daemon-reload"))))
     return changes
-
-
-def fittings_to_come() -> Iterator[tuple[Path, str]]:
-    """Where those are that can only be made from the configuration, where there is none yet."""
-    for path in DROP_INS:
-        yield path, _FITTING
 
 
 def readers(node_red: NodeRed | None, group: str) -> list[tuple[str, str]]:

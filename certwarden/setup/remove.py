@@ -4,13 +4,12 @@ What cannot be made again (the CA, the state, the configuration) is gone only wh
 for. Whom to ask, and what to tell, is the caller's business.
 """
 
-import pwd
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
+import tomllib
 from pathlib import Path
 
-from certwarden.config import Config
+from certwarden.setup import account
+from certwarden.setup.answers import GROUP
 from certwarden.setup.install import Ground, InstallError
 from certwarden.setup.outline import (
     DROP_INS,
@@ -22,14 +21,15 @@ from certwarden.setup.outline import (
     UNITS,
     UNITS_DIRECTORY,
 )
-from certwarden.setup.service import USER
+from certwarden.setup.service import STATE_DIRECTORY, USER
+from certwarden.setup.unfinished import NOTE
 
 _NAME = "certwarden"
 
 
 def files(ground: Ground) -> list[Path]:
     """What of ours is there: units with their drop-ins, the rule, users and directories."""
-    known = (*DROP_INS, *(UNITS_DIRECTORY / unit for unit in UNITS), RULE, TMPFILES, SYSUSERS)
+    known = (*DROP_INS, *(UNITS_DIRECTORY / unit for unit in UNITS), RULE, TMPFILES, SYSUSERS, NOTE)
     return [path for path in known if ground.has(path)]
 
 
@@ -50,23 +50,33 @@ def take_out(ground: Ground, paths: list[Path]) -> None:
         ground.command("systemctl", "daemon-reload")
 
 
-def holdings(config: Config | None, configuration: Path) -> list[Path]:
+def state_of(text: bytes) -> Path | None:
+    """Where a configuration keeps the state, whatever else is wrong with it; None: not known."""
+    try:
+        told = tomllib.loads(text.decode("utf-8-sig")).get("state_directory", str(STATE_DIRECTORY))
+    except (ValueError, RecursionError):
+        return None
+    return Path(told) if isinstance(told, str) and told.startswith("/") else None
+
+
+def holdings(state: Path | None, configuration: Path) -> list[Path]:
     """The directories with all that cannot be made again.
 
     Only such as are certwarden's by their name: others may hold what is somebody else's.
     """
-    return list(_holdings(config, configuration))
+    found = [STATE_DIRECTORY]
+    found += [each for each in (state, configuration.parent) if each and each.name == _NAME]
+    return list(dict.fromkeys(found))
 
 
-def _holdings(config: Config | None, configuration: Path) -> Iterator[Path]:
-    if config is not None and config.state_directory.name == _NAME:
-        yield config.state_directory
-    if configuration.parent.name == _NAME:
-        yield configuration.parent
+def groups(ground: Ground) -> list[str]:
+    """The group that set-up has made for keys, by its usual name: others may be anybody's."""
+    is_there = account.gid_of(GROUP) is not None
+    return [GROUP] if is_there and GROUP in account.groups_made(ground) else []
 
 
-def purge(ground: Ground, directories: list[Path]) -> None:
-    """Removes the directories with all that is in them, and certwarden's user."""
+def purge(ground: Ground, directories: list[Path], groups: list[str]) -> None:
+    """Removes the directories with all that is in them, and these groups."""
     for directory in directories:
         place = ground.place(directory)
         try:
@@ -75,6 +85,21 @@ def purge(ground: Ground, directories: list[Path]) -> None:
             continue
         except OSError as error:
             raise InstallError(f"{directory} could not be removed: {error.strerror}") from None
-    with suppress(KeyError):  # it is gone already
-        pwd.getpwnam(USER)
-        ground.command("userdel", USER)
+    for group in groups:
+        ground.command("groupdel", group)
+
+
+def dismiss(ground: Ground, state: Path | None) -> str:
+    """Removes certwarden's user, unless something would be left that belongs to nobody then, or to
+    whoever gets its number next; why it stays, or "".
+    """
+    if account.user() is None:
+        return ""
+    if fault := account.fault_of_account():
+        return fault
+    if state is None:
+        return "the configuration does not say where the state is kept"
+    if ground.has(state):
+        return f"{state} is left, which belongs to {USER}"
+    ground.command("userdel", USER)
+    return ""

@@ -1,88 +1,120 @@
 """What a configuration asks of a machine that may have nothing of it yet.
 
-Groups and secrets that a configuration names have to be there before it can be read as one; so it
-is looked at here as plain TOML, for no more than that. Judges nothing of it.
+Groups and secrets that a configuration names have to be there before it can be read from its file;
+so it is read as a draft first. Owns the judgement of one that comes out of a backup: whoever made
+that file must gain nothing by root's installing it. Changes nothing.
 """
 
-import tomllib
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from itertools import chain
 
-from certwarden.errors import UsageError
-from certwarden.frozen import frozen
-from certwarden.setup.answers import LETSENCRYPT
+from certwarden.config import Config, load_draft
+from certwarden.config.sections import CLOUDFLARE_API
+from certwarden.config.source import is_within
+from certwarden.errors import ConfigError, UsageError, clean
+from certwarden.model import CommandReload, UnitReload
 from certwarden.setup.configuration import House
+from certwarden.setup.outline import targets
+from certwarden.setup.service import STATE_DIRECTORY, USER, inputs
+
+MEMBERS = 1000  # groups below that number are the system's (login.defs: GID_MIN)
+_BY_HAND = "write the configuration yourself, then restore"
+
+GidOf = Callable[[str], int | None]
 
 
-@frozen
-class Outlined:
-    """A configuration as far as a new machine has to know of it beforehand."""
-
-    domains: tuple[str, ...]
-    groups: tuple[str, ...]
-    settings: Path | None  # of the first target that has some
-    is_asking_clients: bool  # that target
-    port: int | None  # where it is probed
-    api_url: str | None
-    needs_urls: bool
-    directory: str
+def drafted(text: bytes, house: House, where: str) -> Config:
+    """What the text says, wherever it is from; raises UsageError with all that is wrong in it."""
+    try:
+        return load_draft(house.config_file, text)
+    except ConfigError as error:
+        mistakes = "; ".join(
+            f"{each.path}: {each.message}" if each.path else each.message for each in error.mistakes
+        )
+        hint = "see `certwarden setup --help`, or write the configuration yourself"
+        raise UsageError(f"{where}: {mistakes}", hint) from None
 
 
-def outlined(text: bytes) -> Outlined:
-    """A backup's configuration, looked at; raises UsageError where it is no TOML."""
-    document = _document(text)
-    certificates = list(_tables(document, "certificate"))
-    targets = [target for each in certificates for target in _tables(each, "target")]
-    chosen = next((each for each in targets if isinstance(each.get("settings"), str)), {})
-    port = str(chosen.get("probe", "")).rpartition(":")[2]
-    url = _table(document, "cloudflare").get("base_url")
-    return Outlined(
-        domains=tuple(str(name) for each in certificates for name in each.get("domains", ())),
-        groups=tuple(sorted({each["group"] for each in targets if each.get("group")})),
-        settings=Path(chosen["settings"]) if chosen else None,
-        is_asking_clients=chosen.get("client_auth") is True,
-        port=int(port) if port.isdecimal() else None,
-        api_url=url if isinstance(url, str) else None,
-        needs_urls="urls_file" in _table(document, "notify"),
-        directory=str(_table(document, "acme").get("directory", LETSENCRYPT)),
+def house_of(config: Config, house: House) -> House:
+    """Where this configuration has its secrets; what it does not say stays."""
+    return replace(
+        house,
+        token=config.cloudflare.api_token_file,
+        notify_urls=config.notify.urls_file or house.notify_urls,
+        ca_passphrase=(
+            config.authority.passphrase_file if config.authority else house.ca_passphrase
+        ),
+        backup_passphrase=(
+            config.backup.passphrase_file if config.backup else house.backup_passphrase
+        ),
+        ca_bundle=config.acme.ca_bundle or house.ca_bundle,
     )
 
 
-def house_of(text: bytes, house: House) -> House:
-    """Where this configuration has its secrets; what it does not say stays."""
-    document = _document(text)
-    named = {
-        "token": _table(document, "cloudflare").get("api_token_file"),
-        "notify_urls": _table(document, "notify").get("urls_file"),
-        "backup_passphrase": _table(document, "backup").get("passphrase_file"),
-        "ca_bundle": _table(document, "acme").get("ca_bundle"),
-    }
-    places = {
-        name: house.config_file.parent / path
-        for name, path in named.items()
-        if isinstance(path, str)
-    }
-    return replace(house, **places)
+def refuse_unsafe(
+    config: Config, house: House, *, api_url: str | None, gid_of: GidOf, ours: frozenset[str]
+) -> None:
+    """Raises UsageError where a backup's configuration would have root do what was not agreed to.
+
+    `api_url` is what the person has said for Cloudflare's address; `gid_of` knows the groups that
+    there are, and `ours` are those among them that set-up has made.
+    """
+    faults = chain(
+        _faulty_places(config, house),
+        _faulty_groups(config, gid_of, ours),
+        _faulty_address(config, api_url),
+    )
+    for what, hint in faults:
+        raise UsageError(f"the configuration in the backup {what}", hint)
 
 
-def _document(text: bytes) -> Mapping[str, Any]:
-    try:
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except ValueError:
-        raise UsageError(
-            "the configuration in the backup cannot be read", "write one, and restore again"
-        ) from None
+def powers(config: Config) -> Iterator[str]:
+    """What a configuration has certwarden run or restart, a sentence each."""
+    for target in targets(config):
+        if isinstance(target.reload, CommandReload):
+            yield f"{USER} will run, for {target.name}: {_words(target.reload)}"
+        elif isinstance(target.reload, UnitReload):
+            yield f"{USER} will {target.reload.verb} {target.reload.unit}, for {target.name}"
 
 
-def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
+def _faulty_places(config: Config, house: House) -> Iterator[tuple[str, str]]:
+    if config.state_directory != STATE_DIRECTORY:
+        where = clean(str(config.state_directory))
+        yield f"keeps the state in {where}, not in {STATE_DIRECTORY}", _BY_HAND
+    directory = house.config_file.parent
+    for path in inputs(config):
+        if path == house.config_file or not is_within(path, directory):
+            yield f"has a secret in {clean(str(path))}, which is not in {directory}", _BY_HAND
 
 
-def _tables(document: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    found = document.get(name)
-    for each in found if isinstance(found, list) else ():
-        if isinstance(each, dict):
-            yield each
+def _faulty_groups(
+    config: Config, gid_of: GidOf, ours: frozenset[str]
+) -> Iterator[tuple[str, str]]:
+    for group in groups(config):
+        gid = gid_of(group)
+        if gid is not None and gid < MEMBERS and group not in ours:
+            yield (
+                f"puts {USER} into {group}, a group of this machine's own",
+                f"if that is right, {_BY_HAND}",
+            )
+
+
+def _faulty_address(config: Config, api_url: str | None) -> Iterator[tuple[str, str]]:
+    told = config.cloudflare.base_url
+    if told != (api_url or CLOUDFLARE_API):
+        yield (
+            f"has the API token sent to {clean(told)}",
+            f"if that is right, add --api-url {clean(told)}",
+        )
+
+
+def groups(config: Config) -> list[str]:
+    """The groups that keys are given to."""
+    found = (target.group for target in targets(config))
+    return sorted({group for group in found if group})
+
+
+def _words(reload: CommandReload) -> str:
+    return shlex.join(clean(word) for word in reload.argv)

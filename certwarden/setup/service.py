@@ -40,7 +40,7 @@ def service_drop_in(config: Config) -> str:
     targets = [target for each in config.certificates for target in each.targets]
     written = _outermost(_written(config, targets))
     read = [Path(each.reload.argv[0]) for each in targets if isinstance(each.reload, CommandReload)]
-    read += _inputs(config)
+    read += inputs(config)
     lines = []
     if groups := sorted({target.group for target in targets if target.group}):
         lines.append(f"SupplementaryGroups={' '.join(map(_word, groups))}")
@@ -67,7 +67,7 @@ def _written(config: Config, targets: Iterable[TargetSpec]) -> list[Path]:
     return [path for path in directories if not path.is_relative_to(STATE_DIRECTORY)]
 
 
-def _inputs(config: Config) -> list[Path]:
+def inputs(config: Config) -> list[Path]:
     """The files of secrets, and of the CA that vouches for the directory, which passes read."""
     files = [config.cloudflare.api_token_file]
     files += [path for path in (config.notify.urls_file, config.notify.heartbeat_url_file) if path]

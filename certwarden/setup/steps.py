@@ -16,12 +16,13 @@ from certwarden.clock import SystemClock
 from certwarden.config import Config
 from certwarden.errors import Error
 from certwarden.model import Address, Secret, TargetSpec
+from certwarden.setup import unfinished
 from certwarden.setup.answers import FirstClient
 from certwarden.setup.commands import Certwarden, CommandError
 from certwarden.setup.find import NodeRed
 from certwarden.setup.install import Ground
 from certwarden.setup.outline import SERVICE, targets
-from certwarden.targets.node_red.apply import Proposal, put
+from certwarden.targets.node_red.apply import Proposal, propose_removal, put
 
 Tell = Callable[[str], None]
 
@@ -107,32 +108,57 @@ def found_authority(certwarden: Certwarden, config: Config, ground: Ground, tell
 def put_to_use(certwarden: Certwarden, line: Line | None, ground: Ground, tell: Tell) -> None:
     """Node-RED gets its line and is restarted, once; then the certificate is seen to be served.
 
-    Where it is not, settings.js is put back as it was, and Node-RED with it; raises SetupError.
+    Where it is not, settings.js is put back as it was, and Node-RED with it; raises SetupError. So
+    it is where we are interrupted; what kills us is made good by the next run.
     """
     if line is None:
         _deploy(certwarden)
         return
-    is_changed = _put(line, tell)
-    unit = line.node_red.unit
-    if line.proposal is None or not unit:
+    if line.proposal is None or not line.node_red.unit:
+        _put(line, tell)
         tell(_by_hand(line))  # and what is published then is the service's first pass
         return
     if not line.node_red.is_active:
+        _put(line, tell)
         _deploy(certwarden)
         tell(_by_hand(line))
         return
-    if not is_changed and _is_served(certwarden, line.spec):
-        return
-    tell(f"{unit} is restarted …")
+    earlier = unfinished.noted(ground)
+    is_ours = not line.is_there or (earlier is not None and earlier.is_about(line.node_red))
+    if not line.is_there or not _is_served(certwarden, line.spec):
+        if is_ours:
+            unfinished.note(ground, line.node_red)
+        _restart_with(certwarden, line, ground, tell, is_ours=is_ours)
+    unfinished.forget(ground)
+
+
+def _restart_with(
+    certwarden: Certwarden, line: Line, ground: Ground, tell: Tell, *, is_ours: bool
+) -> None:
+    """The restart with the line; one that `is_ours`, put in now or by an earlier run, is taken out
+    again where Node-RED does not serve the certificate with it.
+    """
+    unit, is_put = line.node_red.unit, False
     try:
+        _put(line, tell)
+        is_put = True
+        tell(f"{unit} is restarted …")
         _restart(ground, line)
         _deploy(certwarden)
-        if not _is_served(certwarden, line.spec):
-            raise SetupError(f"{unit} does not serve the certificate")
+        _see(certwarden, line)
     except Error as failure:
-        if is_changed:
-            _put_back(line, ground, failure)
+        if not is_put:  # and so nothing was stopped
+            unfinished.forget(ground)
+            raise
+        if is_ours:
+            became = _put_back(line, ground)
+            raise SetupError(f"{failure.what}; {became}", _log(unit)) from None
         raise SetupError(f"{failure.what}", failure.hint or _log(unit)) from None
+    except BaseException:
+        if is_ours:
+            tell(f"Interrupted; {line.node_red.settings} is put back …")
+            tell(f"So {_put_back(line, ground)}.")
+        raise
 
 
 def has_clients(certwarden: Certwarden) -> bool:
@@ -225,22 +251,29 @@ def _restart(ground: Ground, line: Line) -> None:
         raise SetupError(f"{unit} does not listen at {address} after its restart", _log(unit))
 
 
-def _put_back(line: Line, ground: Ground, failure: Error) -> None:
-    """Raises SetupError, with what became of it."""
-    assert line.proposal is not None  # noqa: S101 - it was put in
+def _see(certwarden: Certwarden, line: Line) -> None:
+    if not _is_served(certwarden, line.spec):
+        raise SetupError(f"{line.node_red.unit} does not serve the certificate")
+
+
+def _put_back(line: Line, ground: Ground) -> str:
+    """settings.js as it was before the line, and Node-RED with it; says what became of it."""
     settings, unit = line.node_red.settings, line.node_red.unit
-    proposal = line.proposal
     try:
-        swapped = replace(proposal, text=proposal.original, original=proposal.text)
-        put(swapped)
+        put(_taken_out(line))
         _restart(ground, line)
-    except Error as second:
-        raise SetupError(
-            f"{failure.what}; {settings} could not be put back: {second.what}", _log(unit)
-        ) from None
-    raise SetupError(
-        f"{failure.what}; {settings} is as it was before, and {unit} runs with it again", _log(unit)
-    )
+    except Error as error:
+        return f"{settings} could not be put back: {error.what}"
+    unfinished.forget(ground)
+    return f"{settings} is as it was before, and {unit} runs with it again"
+
+
+def _taken_out(line: Line) -> Proposal:
+    """The line's removal, whoever of us has put it in."""
+    proposal, node_red = line.proposal, line.node_red
+    if proposal is None or line.is_there:
+        return propose_removal(node_red.settings, node=node_red.node, user=node_red.user)
+    return replace(proposal, text=proposal.original, original=proposal.text)
 
 
 def _by_hand(line: Line) -> str:

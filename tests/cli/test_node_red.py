@@ -129,6 +129,22 @@ def test_it_must_be_clear_what_is_meant(bare: Machine, home: Path, settings: Pat
     assert "2 targets" in two.err
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+def test_roots_own_file_must_be_named(machine: Machine, settings: Path) -> None:
+    """What stands in the configuration may have come from Node-RED's user."""
+    for path in (settings.parent, settings):
+        os.chown(path, 0, 0)
+
+    found = machine.run("nodered", "apply", "--yes", "--user", "nobody")
+    assert found.code == 1
+    assert "belongs to root" in found.err
+    assert "https: require(" in found.err
+    assert settings.read_text() == STOCK
+
+    machine.must("nodered", "apply", "--yes", "--user", "nobody", str(settings))
+    assert "hot.js" in settings.read_text()
+
+
 def test_advice_is_given(machine: Machine) -> None:
     """For people, and as JSON."""
     text = machine.must("nodered", "inspect").out

@@ -2,19 +2,26 @@
 
 import argparse
 import os
+import pwd
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from certwarden.cli import arguments, main
+from certwarden.cli import arguments, main, setup
 from certwarden.cli import setup_answers as command
-from certwarden.errors import TargetError, UsageError
-from certwarden.model import Secret
+from certwarden.cli.outputs import Outputs
+from certwarden.errors import ConfigError, TargetError, UsageError
+from certwarden.model import AuthoritySpec, Secret
 from certwarden.setup.answers import Answers, FirstClient, Place
 from certwarden.setup.configuration import House
 from certwarden.setup.find import Machine, NodeRed
+from certwarden.targets.node_red.settings import read_inspection
+from certwarden.targets.process import Identity
+from tests.builders import a_target_spec
 from tests.person import Person
+from tests.setup.configured import a_config
 
 PI = NodeRed(Path("/home/pi/.node-red/settings.js"), "pi", "nodered.service", is_active=True)
 OTHER = NodeRed(Path("/srv/red/settings.js"), "red", "red.service", port=1881)
@@ -53,7 +60,7 @@ def test_every_answer_is_an_option(tmp_path: Path) -> None:
     for name in ("token", "urls", "passphrase"):
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(f"{name}\n")
-    (tmp_path / "ca.pem").touch()
+    (tmp_path / "ca.pem").write_text("a CA")
     answers = answered(
         tmp_path,
         Machine((PI, OTHER)),
@@ -71,7 +78,7 @@ def test_every_answer_is_an_option(tmp_path: Path) -> None:
         domains=("example.org", "*.example.org"),
         is_agreed=True,
         directory="https://ca.example.org/dir",
-        ca_bundle=tmp_path / "ca.pem",
+        ca_bundle=b"a CA",
         api_url="http://127.0.0.1:1/",
         nameservers=("192.0.2.53",),
         place=Place.NODE_RED,
@@ -118,6 +125,93 @@ def test_the_port_is_what_was_said_else_what_node_red_says(
     assert command.with_port(answers, is_said=True).port == 1999
     assert command.with_port(answers, is_said=False).port == 1881
     assert command.with_port(Answers(node_red=PI), is_said=False).port == 1880
+
+
+@pytest.mark.parametrize("told", ["99999", "0", "-1", "²", "1" * 5000, "1880x", ""])
+def test_what_is_no_port_is_not_taken_for_one(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """settings.js may say anything; a configuration with that would not load."""
+    found = read_inspection(PI.settings, {"ui_port": told})
+    monkeypatch.setattr(command, "inspect", lambda *_, **__: found)
+    assert command.with_port(Answers(node_red=PI), is_said=False).port == 1880
+    found = read_inspection(PI.settings, {"ui_host": "no host\x1b", "ui_port": "1881"})
+    answers = command.with_port(Answers(node_red=PI), is_said=False)
+    assert (answers.host, answers.port) == ("127.0.0.1", 1881)
+    odd = replace(PI, port=99999)
+    assert command.with_port(Answers(node_red=odd), is_said=False).port == 1880
+
+
+def test_settings_of_an_unknown_node_red_are_whose_the_way_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not whose a link of theirs leads to: one user's code would be run as another."""
+    seen: list[Path] = []
+
+    def owner_of(path: Path) -> Identity:
+        seen.append(path)
+        return Identity(os.geteuid(), os.getegid())
+
+    monkeypatch.setattr(command, "owner_of", owner_of)
+    monkeypatch.setattr(Path, "owner", lambda _: pytest.fail("follows links"))
+    settings = tmp_path / "settings.js"
+    answers = answered(tmp_path, Machine(), f"--settings={settings}")
+    assert answers.node_red == NodeRed(settings, pwd.getpwuid(os.geteuid()).pw_name)
+    assert seen == [settings]
+
+
+def test_other_settings_than_the_configurations_are_a_sentence(tmp_path: Path) -> None:
+    """The line would be for a target that is not there."""
+    config = a_config(tmp_path, replace(a_target_spec(), settings=PI.settings))
+    assert command.spec_of(PI.settings, config).settings == PI.settings
+    with pytest.raises(UsageError, match="/srv/red"):
+        command.spec_of(OTHER.settings, config)
+
+
+def test_a_backup_says_nothing_of_a_node_red_that_is_not_found_here(tmp_path: Path) -> None:
+    """It may name anybody's settings.js, which would be run; nor is its target called node-red."""
+    target = replace(a_target_spec(name="red"), settings=PI.settings, client_auth=True)
+    config = a_config(tmp_path, target)
+    backup = command.Backup(tmp_path / "b", Secret(b"five random words"), b"")
+    alone = command.restored(Answers(), backup, config, Machine())
+    assert (alone.node_red, alone.place, alone.client_auth) == (None, Place.NONE, False)
+    found = command.restored(Answers(), backup, config, Machine((PI,)))
+    assert (found.node_red, found.place) == (PI, Place.NODE_RED)
+    assert command.spec_of(PI.settings, config).name == "red"
+
+
+def test_a_configuration_that_will_not_load_goes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the next run would take it for the person's own, and stop at it."""
+    file = tmp_path / "config.toml"
+    monkeypatch.setenv("CERTWARDEN_CONFIG", str(file))
+    running = setup._Setup(parsed("--unattended"))
+    for is_there in (True, False):
+        file.touch(mode=0o600)
+        file.write_text("nonsense = 1")
+        running._is_there = is_there
+        with pytest.raises(ConfigError):
+            running._loaded()
+        assert file.exists() is is_there
+
+
+def test_the_recovery_code_is_written_as_long_as_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed after `ca init` has not written it; it cannot be shown again."""
+    monkeypatch.setenv("CERTWARDEN_CONFIG", str(tmp_path / "config.toml"))
+    running = setup._Setup(parsed("--unattended"))
+    config = a_config(tmp_path, a_target_spec())
+    code = tmp_path / "code"
+    spec = AuthoritySpec("Home", tmp_path / "ca.passphrase")
+    with_authority = replace(config, state_directory=tmp_path / "state", authority=spec)
+    root = tmp_path / "state" / "authority" / "root.pem"
+    with Outputs() as outputs:
+        assert running._reserved(outputs, code, config) is None
+        assert running._reserved(outputs, None, with_authority) is None
+        root.parent.mkdir(parents=True)
+        root.touch()
+        assert running._reserved(outputs, code, with_authority) is not None
+        assert running._reserved(outputs, code, with_authority) is None  # now it is there
 
 
 def test_what_is_asked_is_asked_again_until_it_can_be_used() -> None:

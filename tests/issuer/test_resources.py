@@ -74,13 +74,14 @@ def test_nothing_else_is_talked_to(url: str) -> None:
 def test_directory_with_and_without_meta() -> None:
     """What `meta` may say is optional, and nonsense in it does no harm."""
     meta = {
-        "caaIdentities": ["ca.example"],
+        "caaIdentities": ["ca.example", "pki.example"],
         "profiles": {"classic": "…"},
         "termsOfService": URL,
         "externalAccountRequired": True,
     }
     full = read_directory("ca.example", DIRECTORY | {"meta": meta})
     assert full.caa_identity == "ca.example"
+    assert full.caa_identities == ("ca.example", "pki.example")
     assert full.profiles == ("classic",)
     assert full.external_account_required
     odd: dict[str, Any] = {"caaIdentities": [3], "profiles": [1], "termsOfService": None}

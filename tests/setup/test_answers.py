@@ -68,6 +68,10 @@ def test_what_is_shown_once_needs_a_file_where_nobody_looks(answers: Answers, op
         replace(COMPLETE, client=FirstClient("Anna Phone"), client_auth=True),
         replace(COMPLETE, place=Place.FILES, client_auth=True),
         replace(COMPLETE, key_path=Path("/k")),
+        replace(COMPLETE, group="x -\nm pi disk"),
+        replace(COMPLETE, ca_bundle=b"no PEM"),
+        replace(COMPLETE, token=Secret(b"CF_TOKEN = abc")),
+        replace(COMPLETE, notify_urls=Secret(b"no URL")),
     ],
 )
 def test_answers_that_cannot_be_are_refused(answers: Answers) -> None:

@@ -47,7 +47,7 @@ def test_every_answer_is_in_force(house: House) -> None:
             domains=("example.org", "*.example.org"),
             directory="https://ca.example.org/dir",
             staging_directory="https://staging.example.org/dir",
-            ca_bundle=Path("given.pem"),
+            ca_bundle=b"-----BEGIN CERTIFICATE-----",
             api_url="http://127.0.0.1:1/v4",
             nameservers=("192.0.2.53",),
             place=Place.NODE_RED,

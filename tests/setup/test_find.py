@@ -123,7 +123,24 @@ def test_containers_with_node_red_are_found() -> None:
     ]
     ask = asked({"docker ps": "a\nb\n", "docker inspect": json.dumps(described)})
     assert find_containers(ask) == (Container("red", "nodered/node-red:4.1", Path("/srv/red")),)
-    assert find_containers(asked({"docker ps": "a\n", "docker inspect": "no JSON"})) == ()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "no JSON",
+        "[" * 9999,
+        "1",
+        "[1]",
+        '[{"Config": 1}]',
+        '[{"Config": {"Image": "node-red"}, "Mounts": 1}]',
+        '[{"Config": {"Image": "node-red"}, "Mounts": [1, {"Destination": "/data"}]}]',
+    ],
+)
+def test_whatever_docker_says_is_no_traceback(told: str) -> None:
+    """Of what is not of its type nothing is made."""
+    found = find_containers(asked({"docker ps": "a\n", "docker inspect": told}))
+    assert [each.data for each in found] == [None] * len(found)
 
 
 def test_home_assistant_is_known_by_its_directories(tmp_path: Path) -> None:

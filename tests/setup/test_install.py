@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certwarden.errors import TargetError
 from certwarden.setup.install import Ground, InstallError
 from certwarden.setup.outline import Change, Command, MakeDirectory, WriteFile
 
@@ -90,3 +91,56 @@ def test_removing_takes_files_and_empty_directories(ground: Ground, tmp_path: Pa
     ground.remove(Path("/etc/deep/file"))
     ground.remove(Path("/etc/deep"))
     assert not (tmp_path / "etc/deep").exists()
+
+
+def test_a_directory_behind_a_strangers_link_is_not_made(ground: Ground, tmp_path: Path) -> None:
+    """Whoever owns a disk could have root make and give away a directory anywhere."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a stranger's link")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    link = tmp_path / "usb"
+    link.symlink_to(victim)
+    os.lchown(link, 1, 1)
+    change = Change("", MakeDirectory(Path("/usb/certwarden"), 0o700, ME))
+    with pytest.raises(TargetError, match="symbolic link"):
+        ground.make([change])
+    assert list(victim.iterdir()) == []
+
+
+def test_a_directory_of_somebody_elses_is_not_taken(ground: Ground, tmp_path: Path) -> None:
+    """One that is empty may be: it was made for us."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make somebody else's directory")
+    place = tmp_path / "usb"
+    place.mkdir()
+    os.chown(place, 1, 1)
+    (place / "theirs").touch()
+    change = Change("", MakeDirectory(Path("/usb"), 0o700, ME))
+    with pytest.raises(InstallError, match="somebody else's"):
+        ground.make([change])
+    assert place.stat().st_uid == 1
+    (place / "theirs").unlink()
+    ground.make([change])
+    assert (place.stat().st_uid, stat.S_IMODE(place.stat().st_mode)) == (os.geteuid(), 0o700)
+
+
+def test_a_file_of_somebody_elses_is_outstanding(ground: Ground, tmp_path: Path) -> None:
+    """It says the same today, and what they like tomorrow."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make somebody else's file")
+    ground.make([a_file()])
+    os.chown(tmp_path / "etc/deep/file", 1, os.getegid())
+    assert ground.outstanding([a_file()]) == [a_file()]
+    ground.make([a_file()])
+    assert (tmp_path / "etc/deep/file").stat().st_uid == os.geteuid()
+
+
+def test_programs_are_the_systems_own(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PATH of the caller's leads root nowhere."""
+    (tmp_path / "true").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "true").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ground.command("true")

@@ -15,7 +15,6 @@ from certwarden.setup.outline import (
     WriteFile,
     first_configuration,
     fittings,
-    fittings_to_come,
     readers,
     units,
     users,
@@ -83,7 +82,6 @@ def test_the_rule_is_there_only_where_something_is_asked_of_systemd(tmp_path: Pa
     assert str(RULE) not in texts(hot)
     assert "nodered.service" in texts(fittings(a_config(tmp_path, restarting)))[str(RULE)]
     assert isinstance(hot[-1].act, Command)
-    assert [str(path) for path, _ in fittings_to_come()] == list(texts(hot))
 
 
 def test_every_file_is_told() -> None:

@@ -1,13 +1,14 @@
 """Taking certwarden out leaves what cannot be made again, unless that is wanted."""
 
+import pwd
 from pathlib import Path
 
 import pytest
 
-from certwarden.setup import remove
+from certwarden.setup import account, remove
 from certwarden.setup.install import Ground
 from certwarden.setup.outline import DROP_INS, SYSUSERS, UNITS_DIRECTORY
-from tests.setup.configured import a_config
+from certwarden.setup.service import STATE_DIRECTORY
 
 
 @pytest.fixture
@@ -36,12 +37,69 @@ def test_only_what_is_ours_is_taken(ground: Ground) -> None:
     assert not ground.has(DROP_INS[1].parent)
 
 
-def test_directories_are_purged_only_by_our_name(ground: Ground, tmp_path: Path) -> None:
+def test_directories_are_purged_only_by_our_name(ground: Ground) -> None:
     """A configuration in somebody's home takes nothing of that home with it."""
     etc = Path("/etc/certwarden/config.toml")
-    assert remove.holdings(None, etc) == [etc.parent]
-    config = a_config(tmp_path)
-    assert remove.holdings(config, Path("/home/pi/config.toml")) == [config.state_directory]
+    assert remove.holdings(None, etc) == [STATE_DIRECTORY, etc.parent]
+    mine, theirs = Path("/srv/certwarden"), Path("/srv/tls")
+    home = Path("/home/pi/config.toml")
+    assert remove.holdings(mine, home) == [STATE_DIRECTORY, mine]
+    assert remove.holdings(theirs, home) == [STATE_DIRECTORY]
     put(ground, etc)
-    remove.purge(ground, [etc.parent, Path("/var/lib/certwarden")])
+    remove.purge(ground, [etc.parent, Path("/var/lib/certwarden")], [])
     assert not ground.has(etc.parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("nonsense = 1", STATE_DIRECTORY),
+        ('state_directory = "/srv/tls"\nnonsense = 1', Path("/srv/tls")),
+        ("state_directory = 5", None),
+        ("[", None),
+    ],
+)
+def test_a_broken_configuration_still_says_where_the_state_is(
+    text: str, state: Path | None
+) -> None:
+    """Or --purge would leave the CA, and say that it is gone."""
+    assert remove.state_of(text.encode()) == state
+
+
+def test_the_user_stays_while_something_belongs_to_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next user that is made would get its number, and the CA with it."""
+    done: list[str] = []
+    user = pwd.struct_passwd(("certwarden", "x", 9, 9, "", "/var/lib/certwarden", "/bin/false"))
+    monkeypatch.setattr(Ground, "command", lambda _, *argv: done.append(argv[0]))
+    monkeypatch.setattr(account, "user", lambda: user)
+    monkeypatch.setattr(account, "members", lambda _: ())
+    state = Path("/srv/tls")
+    put(ground, state / "x")
+    assert str(state) in remove.dismiss(ground, state)
+    assert "does not say" in remove.dismiss(ground, None)
+    assert done == []
+    assert remove.dismiss(ground, STATE_DIRECTORY) == ""
+    assert done == ["userdel"]
+
+
+def test_somebody_elses_user_stays(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person may be called certwarden."""
+    person = pwd.struct_passwd(("certwarden", "x", 1000, 1000, "", "/home/certwarden", "/bin/sh"))
+    monkeypatch.setattr(Ground, "command", lambda *_: pytest.fail("it is not ours"))
+    monkeypatch.setattr(account, "user", lambda: person)
+    assert "its home is /home/certwarden" in remove.dismiss(ground, STATE_DIRECTORY)
+
+
+def test_only_the_group_that_was_made_for_keys_goes(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a person has named may be anybody's."""
+    monkeypatch.setattr(account, "gid_of", lambda _: 996)
+    assert remove.groups(ground) == []
+    put(ground, SYSUSERS)
+    ground.place(SYSUSERS).write_text("g ssl-cert -\n")
+    assert remove.groups(ground) == []
+    ground.place(SYSUSERS).write_text("g ssl-cert -\ng tls-nodered -\n")
+    assert remove.groups(ground) == ["tls-nodered"]

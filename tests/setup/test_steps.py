@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from certwarden.errors import TargetError
 from certwarden.model import TargetSpec
-from certwarden.setup import steps
+from certwarden.setup import steps, unfinished
 from certwarden.setup.answers import FirstClient
 from certwarden.setup.find import NodeRed
 from certwarden.setup.install import Ground, InstallError
@@ -55,6 +56,7 @@ class House:
     broken: set[bytes] = field(default_factory=set)
     restarts: int = 0
     told: list[str] = field(default_factory=list)
+    ground: Ground = field(default_factory=Ground)
 
     def put(self, proposal: Proposal) -> Path:
         assert self.text == proposal.original
@@ -68,8 +70,8 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    house = House()
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    house = House(ground=Ground(tmp_path))
     monkeypatch.setattr(steps, "put", house.put)
     monkeypatch.setattr(steps, "await_port", lambda _: True)
     monkeypatch.setattr(Ground, "command", house.restart)
@@ -80,7 +82,7 @@ Put = Callable[..., None]
 
 
 def put_to_use(house: House, commands: Commands, line: Line | None) -> None:
-    steps.put_to_use(commands, line, Ground(), house.told.append)  # type: ignore[arg-type]  # a fake
+    steps.put_to_use(commands, line, house.ground, house.told.append)  # type: ignore[arg-type]  # a fake
 
 
 def a_line(
@@ -134,6 +136,79 @@ def test_what_cannot_be_put_back_is_told(house: House) -> None:
     house.broken = {b"after", b"before"}
     with pytest.raises(SetupError, match="could not be put back: the unit failed"):
         put_to_use(house, Commands(), a_line())
+
+
+def test_an_interruption_puts_it_back_as_well(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while Node-RED starts leaves neither the line nor a Node-RED that is down."""
+    waits = iter([KeyboardInterrupt()])
+
+    def await_port(_: object) -> bool:
+        for interruption in waits:
+            raise interruption
+        return True
+
+    monkeypatch.setattr(steps, "await_port", await_port)
+    with pytest.raises(KeyboardInterrupt):
+        put_to_use(house, Commands(), a_line())
+    assert (house.text, house.restarts) == (b"before", 2)
+    assert unfinished.noted(house.ground) is None
+    assert "as it was before" in house.told[-1]
+
+
+def test_it_is_written_down_before_it_is_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What kills us leaves a note for the next run; success leaves none."""
+    notes = []
+
+    def put(proposal: Proposal) -> Path:
+        notes.append(unfinished.noted(house.ground))
+        return house.put(proposal)
+
+    monkeypatch.setattr(steps, "put", put)
+    put_to_use(house, Commands(), a_line())
+    assert notes == [unfinished.Unfinished(UNIT, SETTINGS)]
+    assert unfinished.noted(house.ground) is None
+
+
+def test_what_an_earlier_run_has_left_is_taken_out_where_it_does_not_work(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That run was killed with the line in place; nobody else would undo it."""
+    line = a_line(diff="")
+    removal = Proposal(SETTINGS, b"after", b"before", None, "-line")
+    monkeypatch.setattr(steps, "propose_removal", lambda *_, **__: removal)
+    house.text, house.broken = b"after", {b"after"}
+    unfinished.note(house.ground, line.node_red)
+    with pytest.raises(SetupError, match="as it was before"):
+        put_to_use(house, Commands(), line)
+    assert house.text == b"before"
+    assert unfinished.noted(house.ground) is None
+
+
+def test_what_could_not_be_put_in_has_stopped_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person has edited the file meanwhile: that is said, and nothing is undone."""
+
+    def refuse(_: Proposal) -> Path:
+        raise TargetError("it has been changed meanwhile")
+
+    monkeypatch.setattr(steps, "put", refuse)
+    with pytest.raises(TargetError, match="changed meanwhile"):
+        put_to_use(house, Commands(), a_line())
+    assert house.restarts == 0
+    assert unfinished.noted(house.ground) is None
+
+
+def test_a_line_that_a_person_has_put_in_stays(house: House) -> None:
+    """Nobody has asked us to take it out."""
+    house.text, house.broken = b"before", {b"before"}
+    with pytest.raises(SetupError, match="the unit failed"):
+        put_to_use(house, Commands(), a_line(diff=""))
+    assert house.restarts == 1
 
 
 def test_a_stopped_node_red_is_not_started(house: House) -> None:

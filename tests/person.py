@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import os, sys
 os.close(os.open(sys.argv[1], os.O_RDWR))
 os.execv(sys.argv[2], sys.argv[2:])
 """
+_QUESTION = re.compile(r"([^\n]+): \Z")
 
 
 class Person:
@@ -29,6 +31,7 @@ class Person:
         self, argv: Sequence[str | Path], environ: Mapping[str, str] | None = None
     ) -> None:
         self.screen = ""
+        self._answered = 0  # how much of it was there when the last answer was typed
         self._leader, self._follower = pty.openpty()
         self._program = subprocess.Popen(
             [sys.executable, "-I", "-c", _SIT_DOWN, os.ttyname(self._follower), *map(str, argv)],
@@ -59,8 +62,24 @@ class Person:
         self._await(after)
         os.write(self._leader, line.encode() + b"\n")
 
-    def leaves_by_ctrl_c(self, *, after: str) -> None:
-        """The same, but for Ctrl-C; and waits for the program's end."""
+    def is_asked(self) -> str:
+        """Waits for the next question, whatever it is; the words before its colon."""
+        deadline = time.monotonic() + 60
+        while True:
+            self._look(0.1)
+            found = _QUESTION.search(self.screen, self._answered)
+            if found and not select.select([self._leader], [], [], 0.1)[0]:
+                return found[1]
+            assert time.monotonic() < deadline, f"nothing was asked: {self.screen!r}"
+            assert self._program.poll() is None, f"it has ended: {self.screen!r}"
+
+    def answers(self, line: str) -> None:
+        """Types what `is_asked` waited for."""
+        self._answered = len(self.screen)
+        os.write(self._leader, line.encode() + b"\n")
+
+    def leaves_by_ctrl_c(self, *, after: str = "") -> None:
+        """The same, but for Ctrl-C, at once or after the words; and waits for the program's end."""
         self._await(after)
         os.write(self._leader, b"\x03")
         code, _, _ = self.leaves()

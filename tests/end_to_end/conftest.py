@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
 from tests.world import World, bare
+from tests.world.debian import RELEASES
 from tests.world.house import House
 from tests.world.installed import build_wheel
 from tests.world.process import DidNotStart
@@ -44,17 +46,26 @@ def house(world: World, tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture(scope="session")
 def installed_by_pipx(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """By release of Debian: what its pipx makes of certwarden, for a BareHouse; made once."""
+    """By release of Debian: what its pipx makes of certwarden, for a BareHouse; made once.
+
+    The newest makes it of the sources, the others of a wheel.
+    """
+    lock = Lock()  # two machines may be made side by side
 
     @cache
     def wheel() -> Path:
         return build_wheel(tmp_path_factory.mktemp("wheel") / "built")
 
+    def built() -> Path:
+        with lock:
+            return wheel()
+
     @cache
     def made(release: str) -> Path:
         directory = tmp_path_factory.mktemp(f"pipx-{release}")
         try:
-            return bare.installed_by_pipx(release, wheel(), directory)
+            is_newest = release == RELEASES[-1]
+            return bare.installed_by_pipx(release, built(), directory, is_from_sources=is_newest)
         except (Missing, DidNotStart) as why:
             pytest.skip(f"no container with systemd can be booted here: {why}")
 

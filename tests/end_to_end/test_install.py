@@ -11,6 +11,7 @@ import pytest
 
 import certwarden
 from certwarden.store.schema import MIGRATIONS
+from tests import guide
 from tests.world import bare, tools
 from tests.world.bare import CERTWARDEN, VENV, BareHouse
 from tests.world.container import Container
@@ -66,7 +67,7 @@ def test_everybody_can_run_it(house: BareHouse) -> None:
         assert said == f"certwarden {certwarden.__version__}\n"
         assert "exit codes:" in container.must("certwarden", "--help", user=user)
     assert "certwarden" in container.must("certwarden", "completion", "bash", user="pi")
-    manual = f"{bare.PIPX['PIPX_MAN_DIR']}/"
+    manual = f"{bare.MANUAL}/"
     assert [path for path in ours(house) if not path.startswith(manual)] == [CERTWARDEN]
 
 
@@ -87,7 +88,7 @@ def test_the_manual_is_there(house: BareHouse) -> None:
     found = house.container.run("ls", f"{VENV}/share/man/man1").out.split()
     assert sorted(found) == pages
     if house.release != "bookworm":
-        linked = house.container.must("ls", f"{bare.PIPX['PIPX_MAN_DIR']}/man1").split()
+        linked = house.container.must("ls", f"{bare.MANUAL}/man1").split()
         assert sorted(linked) == pages
 
 
@@ -131,7 +132,8 @@ def test_the_database_of_an_older_version_is_taken_over(house: BareHouse, tmp_pa
 def test_what_it_leaves_is_configuration_and_state(house: BareHouse) -> None:
     """`pipx uninstall` needs no script of ours; what a person has made there stays."""
     container = house.container
-    bare.pipx(container, "uninstall", "certwarden")
+    (uninstall,) = guide.commands("Taking it out again")[-1:]
+    bare.pipx(container, uninstall)
     assert container.run("test", "-e", VENV).code != 0
     left = [path for path in ours(house) if not path.startswith((f"{STATE}/", "/etc/certwarden/"))]
     assert left == [

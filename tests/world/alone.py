@@ -39,9 +39,12 @@ def main(directory: Path, address: str = "") -> None:
         World(directory=directory, name_server_addresses=servers) as world,
         LoopbackServer(_Mailbox) as mailbox,
     ):
+        site_root = directory / "site-root.pem"
+        site_root.write_bytes(world.pebble.root())
         document = {
             "directory_url": world.directory_url,
             "ca_bundle": str(world.ca_bundle),
+            "site_root": str(site_root),
             "api_base_url": world.api_base_url,
             "nameserver": world.nameserver,
             "token": world.token.secret,

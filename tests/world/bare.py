@@ -11,24 +11,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from tests import guide
 from tests.world import tools
 from tests.world.container import Container
 from tests.world.debian import PROJECT, Debian
-from tests.world.installed import portable_node, start_world
+from tests.world.installed import copy_sources, portable_node, start_world
 
-PIPX = {
-    "PIPX_HOME": "/opt/pipx",
-    "PIPX_BIN_DIR": "/usr/local/bin",
-    "PIPX_MAN_DIR": "/usr/local/share/man",
-}
-OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheelhouse"}
-VENV = f"{PIPX['PIPX_HOME']}/venvs/certwarden"
-CERTWARDEN = f"{PIPX['PIPX_BIN_DIR']}/certwarden"
+_NO_NETWORK = "[global]\nno-index = true\nfind-links = /wheelhouse\n"
+VENV = "/opt/pipx/venvs/certwarden"
+CERTWARDEN = "/usr/local/bin/certwarden"
+MANUAL = "/usr/local/share/man"
 TOKEN = "/root/cloudflare.token"
 CA_BUNDLE = "/etc/ssl/test-ca.pem"
 SETTINGS = "/home/pi/.node-red/settings.js"
 PORT = 1880
 
+_SOURCES = "/root/certwarden"
 _INSTALLED = {"/opt/pipx": "pipx", "/usr/local": "local"}
 _NAME_SERVER = "127.0.0.11"
 _ADDRESS = "192.0.2.1"  # the world's, of example.org
@@ -75,25 +73,35 @@ def wheelhouse(debian: Debian, wheel: Path, into: Path) -> Path:
     return place
 
 
-def installed_by_pipx(release: str, wheel: Path, directory: Path) -> Path:
+def installed_by_pipx(
+    release: str, wheel: Path, directory: Path, *, is_from_sources: bool = False
+) -> Path:
     """A directory with what pipx makes where it installs certwarden, on a machine of this release
-    with its own pipx, from wheels, in about 20 s; raises Missing where none can be booted.
+    with its own pipx, by the command of docs/, from wheels, in about 10 s; raises Missing where
+    none can be booted.
+
+    certwarden itself is a wheel, or has to be made one of by pipx as well.
     """
     debian = Debian.prepared(release)
     place = directory / "installed"
     shares = {inside: place / name for inside, name in _INSTALLED.items()}
+    shares[_SOURCES] = directory / "sources"
     for ours in shares.values():
         ours.mkdir(parents=True)
+    copy_sources(shares[_SOURCES])
     binds = {"/wheelhouse": wheelhouse(debian, wheel, directory)}
     with Container(debian, directory, binds, shares=shares) as container:
-        pipx(container, "install", f"/wheelhouse/{wheel.name}")
+        (command,) = (each for each in guide.commands("2. The program") if "pipx install ." in each)
+        if not is_from_sources:
+            command = command.removesuffix(".") + f"/wheelhouse/{wheel.name}"
+        pipx(container, command)
     return place
 
 
-def pipx(container: Container, *arguments: str) -> str:
-    """What pipx prints, run by root as docs/ says, with nothing but the wheels to install."""
-    environment = [f"{name}={value}" for name, value in (PIPX | OFFLINE).items()]
-    return container.must("env", *environment, "pipx", *arguments)
+def pipx(container: Container, command: str) -> str:
+    """What a command with pipx prints, in the sources, with nothing but the wheels to install."""
+    container.write("/etc/pip.conf", _NO_NETWORK)
+    return container.must("sh", "-c", f"cd {_SOURCES} 2>/dev/null; {command}")
 
 
 class BareHouse:

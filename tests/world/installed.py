@@ -80,12 +80,7 @@ def build_wheel(into: Path, version: str = "") -> Path:
     """certwarden's wheel from this checkout, as another version where one is given."""
     source = into / "source"
     source.mkdir(parents=True)
-    for name in _SOURCES:
-        part = PROJECT / name
-        if part.is_dir():
-            shutil.copytree(part, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif part.exists():
-            shutil.copy(part, source)
+    copy_sources(source)
     if version:
         module = source / "certwarden" / "__init__.py"
         text = re.sub(r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', module.read_text())
@@ -95,6 +90,17 @@ def build_wheel(into: Path, version: str = "") -> Path:
     shutil.rmtree(source)
     (wheel,) = into.glob("certwarden-*.whl")
     return wheel
+
+
+def copy_sources(into: Path) -> None:
+    """What a wheel is built from, as in a fresh clone."""
+    for name in _SOURCES:
+        part = PROJECT / name
+        if part.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(part, into / name, ignore=ignored)
+        elif part.exists():
+            shutil.copy(part, into)
 
 
 def start_world(

@@ -45,7 +45,8 @@ class Watcher:
         fcntl.ioctl(line, termios.TIOCSWINSZ, self._size)
         os.set_blocking(self._screen, False)
         command = [sys.executable, "-m", "certwarden", "--config", str(self._machine.config)]
-        variables = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        others = ("NO_COLOR", "LINES", "COLUMNS")  # they would win over the terminal's own
+        variables = {name: value for name, value in os.environ.items() if name not in others}
         self.process = subprocess.Popen(
             [*command, "status", "--watch"],
             stdin=line,
@@ -68,7 +69,10 @@ class Watcher:
         os.close(self._screen)
 
     def wait_for(self, text: str) -> None:
-        wait_until(lambda: text in self._read(), text, timeout=30)
+        try:
+            wait_until(lambda: text in self._read(), text, timeout=30)
+        except AssertionError:
+            pytest.fail(f"{text!r} was not shown, but {self.seen[-2000:]!r}")
 
     def end(self, number: signal.Signals) -> int:
         """Send it the signal, and take in all until it has ended."""

@@ -1,6 +1,7 @@
 """The Cloudflare API token: is it good, for how long, and for the zones that are needed?"""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,14 +15,14 @@ from certwarden.model import TokenHealth
 from certwarden.zone.survey import SurveyedZone
 
 _TOKEN = "Cloudflare API token"  # noqa: S105 - what findings are about
+_KEY = "[cloudflare] api_token_file"  # as remedies name where the token is kept
 PERMISSIONS = (
     "at Cloudflare, under My Profile > API Tokens, give the token Zone / DNS / Edit and "
     "Zone / Zone / Read for this zone"
 )
 RENEW = (
     "make a new token at Cloudflare, under My Profile > API Tokens > Create Token, with "
-    "Zone / DNS / Edit and Zone / Zone / Read for your zone only, and write it to "
-    "[cloudflare] api_token_file"
+    f"Zone / DNS / Edit and Zone / Zone / Read for your zone only, and write it to {_KEY}"
 )
 _CONNECTION = (
     "see whether this machine reaches the internet (`ping 1.1.1.1`) and finds names (`getent hosts "
@@ -34,7 +35,7 @@ Permits = Mapping[SurveyedZone, Error | None]
 def look_at_token(patient: Patient) -> Iterable[Finding]:
     """Is it accepted, from here, and until when?"""
     found = in_time(lambda: patient.warden.zone_survey().verify())
-    return [judge_token(found, patient.now)]
+    return [_with_file(judge_token(found, patient.now), patient)]
 
 
 def judge_token(found: TokenHealth | Error, now: datetime) -> Finding:
@@ -71,7 +72,14 @@ def look_at_zones(patient: Patient) -> Iterable[Finding]:
         return in_time(lambda: survey.may_edit(zone), 2.0)
 
     permits = side_by_side([partial(ask, zone) for zone in seen], patient.warden.clock)
-    return list(judge_zones(zones, dict(zip(seen, permits, strict=True))))
+    findings = judge_zones(zones, dict(zip(seen, permits, strict=True)))
+    return [_with_file(finding, patient) for finding in findings]
+
+
+def _with_file(finding: Finding, patient: Patient) -> Finding:
+    """Whoever was asked for the token by `setup` has never seen the key that names its file."""
+    file = str(patient.config.cloudflare.api_token_file)
+    return replace(finding, remedy=finding.remedy.replace(_KEY, file))
 
 
 def zones_of(patient: Patient) -> dict[str, SurveyedZone | None]:

@@ -144,6 +144,13 @@ def test_planted(
     assert not any(house.secret in f"{each.what} {each.remedy}" for each in faults)
 
 
+def test_file(house: Premises) -> None:
+    """The remedy names the file that the token belongs in, not the key that names the file."""
+    house.secret = _revoked(house)
+    (fault,) = [each for each in _look(house) if each.needs_attention]
+    assert f"write it to {house.token_file}" in fault.remedy
+
+
 def test_zone_ids(house: Premises) -> None:
     """A token that may list nothing is enough where zone_ids names the zone."""
     zone = house.store.zone_named("example.org")

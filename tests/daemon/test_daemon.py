@@ -71,9 +71,10 @@ class Watched:
         return process
 
     def passes(self) -> list[dict[str, Any]]:
-        """What each worker was given, in their order."""
+        """What each worker was given, in their order; of a line that is being written, nothing."""
         file = self.directory / "passes"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def err(self) -> str:
         return (self.directory / "err").read_text()

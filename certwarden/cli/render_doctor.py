@@ -51,4 +51,4 @@ def _summary(findings: Sequence[Finding]) -> str:
     for result, noun in ((Result.WARNING, "warning"), (Result.ERROR, "error")):
         if counts[result]:
             parts.append(f"{counts[result]} {noun}{'s' if counts[result] != 1 else ''}")
-    return f"{len(findings)} findings: {', '.join(parts)}"
+    return f"{len(findings)} finding{'s' if len(findings) != 1 else ''}: {', '.join(parts)}"

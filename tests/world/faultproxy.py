@@ -318,8 +318,11 @@ class _Exchange(Handler):
     def setup(self) -> None:
         """Prepare the connection to Pebble, which is opened when it is needed."""
         super().setup()
+        self._pebble = self._connection()
+
+    def _connection(self) -> http.client.HTTPSConnection:
         upstream = self.world.upstream
-        self._pebble = http.client.HTTPSConnection(
+        return http.client.HTTPSConnection(
             str(upstream.hostname), upstream.port, context=self.world.upstream_context, timeout=60
         )
 
@@ -373,6 +376,10 @@ class _Exchange(Handler):
         return reply
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> _Reply:
+        # A client's connection outlives a Pebble that was started again, on another port.
+        if self._pebble.port != self.world.upstream.port:
+            self._pebble.close()
+            self._pebble = self._connection()
         try:
             self._pebble.request(method, path, body=body or None, headers=dict(headers))
             answer = self._pebble.getresponse()

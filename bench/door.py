@@ -10,6 +10,14 @@ from tests.world.authority import TestAuthority
 from tests.world.server import Handler, LoopbackServer
 
 
+class _Nobody(Handler):
+    """The probes of a pass look at the handshake; whoever asks for more finds nothing."""
+
+    def respond(self, body: bytes) -> None:  # noqa: ARG002  there is nothing to answer
+        """Answer the request."""
+        self.send(404, b"")
+
+
 class Door(LoopbackServer):
     """Serves on loopback; `put_up` says where the generations for a name lie."""
 
@@ -17,7 +25,7 @@ class Door(LoopbackServer):
         # What it shows for a name that nothing has been put up for.
         context = authority.server_context("door")
         context.sni_callback = self._choose
-        super().__init__(Handler, context=context)
+        super().__init__(_Nobody, context=context)
         self._directories: dict[str, Path] = {}
         self._contexts: dict[Path, ssl.SSLContext] = {}
 

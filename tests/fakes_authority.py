@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from certwarden.errors import Error, StoreError, UsageError
-from certwarden.model import Account, Crl, Pair, Root, Secret
+from certwarden.model import Crl, Pair, Root, Secret
 from certwarden.pki.authority import read_root
+from certwarden.store.backup import StateBelongings
 from certwarden.store.database import Database
 from certwarden.store.proofs import ProofBook
 from certwarden.store.register import Register
 from certwarden.store.schema import MIGRATIONS
+
+NOWHERE = Path("nowhere")
 
 
 class FakeAuthority:
@@ -76,29 +79,18 @@ class FakeAuthority:
             raise self.failure
 
 
-class FakeBelongings:
-    """Of what belongs into a backup, the lists alone. Set `failure` to make the call raise it."""
+class FakeBelongings(StateBelongings):
+    """Those of a machine without files; the lists are told. Set `failure` to have them raise it."""
 
     def __init__(self, lists: Callable[[], Iterable[bytes]]) -> None:
+        super().__init__(NOWHERE, config_file=NOWHERE / "config.toml", passphrase_file=None)
         self.failure: Error | None = None
-        self._lists = lists
+        self._told = lists
 
     def lists(self) -> tuple[bytes, ...]:
         if self.failure:
             raise self.failure
-        return tuple(self._lists())
-
-    def accounts(self) -> tuple[Account, ...]:
-        raise NotImplementedError
-
-    def put_account(self, account: Account) -> None:
-        raise NotImplementedError
-
-    def configuration(self) -> bytes:
-        raise NotImplementedError
-
-    def passphrase(self) -> Secret | None:
-        raise NotImplementedError
+        return tuple(self._told())
 
 
 def a_register() -> Register:
@@ -112,4 +104,4 @@ def a_proof_book() -> ProofBook:
 
 
 def _in_memory() -> Database:
-    return Database(Path("nowhere") / "certwarden.db", MIGRATIONS, create=False)
+    return Database(NOWHERE / "certwarden.db", MIGRATIONS, create=False)

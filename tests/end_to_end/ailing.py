@@ -14,12 +14,13 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -97,6 +98,24 @@ class Machine:
         }
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def lasting(make: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:
+    """A context manager whose second half runs whatever happens meanwhile: one house is for all."""
+
+    @contextmanager
+    def while_it_lasts(*args: P.args, **named: P.kwargs) -> Iterator[T]:
+        steps = make(*args, **named)
+        try:
+            yield next(steps)
+        finally:
+            next(steps, None)
+
+    return while_it_lasts
+
+
 @dataclass
 class Ailing:
     """The house, and how things in it are made wrong: each way lasts as long as its context."""
@@ -170,21 +189,21 @@ class Ailing:
 
     # ── files ─────────────────────────────────────────────────────────────────────────────────────
 
-    @contextmanager
+    @lasting
     def away(self, path: Path) -> Iterator[None]:
         """It is not there."""
         kept = path.rename(path.with_name(f"{path.name}.away"))
         yield
         kept.rename(path)
 
-    @contextmanager
+    @lasting
     def moded(self, path: Path, mode: int) -> Iterator[None]:
         before = path.stat().st_mode
         path.chmod(mode)
         yield
         path.chmod(before)
 
-    @contextmanager
+    @lasting
     def copied_into(self, path: Path, directory: Path) -> Iterator[None]:
         """It is a link to what lies in the directory."""
         inside = directory / path.name
@@ -223,7 +242,7 @@ class Ailing:
         aged = self.row.resigned(datetime.now(UTC) - timedelta(days=days))
         return rewritten(self.row.authority / "crl.pem", aged)
 
-    @contextmanager
+    @lasting
     def without_backup(self) -> Iterator[None]:
         """Nobody makes any."""
         with (
@@ -246,7 +265,7 @@ class Ailing:
 
     # ── the database ──────────────────────────────────────────────────────────────────────────────
 
-    @contextmanager
+    @lasting
     def told(self, statement: str, **values: object) -> Iterator[None]:
         """Rows as this leaves them."""
         with self._database() as path:
@@ -254,7 +273,7 @@ class Ailing:
                 assert connection.execute(statement, values).rowcount != 0, statement
             yield
 
-    @contextmanager
+    @lasting
     def written(self, write: Callable[[Ledger], object]) -> Iterator[None]:
         """As certwarden itself would write it."""
         with self._database() as path:
@@ -263,7 +282,7 @@ class Ailing:
             ledger.close()
             yield
 
-    @contextmanager
+    @lasting
     def traces_old(self, *, days: float) -> Iterator[None]:
         """Nothing has been written for so long."""
         at = {"at": (datetime.now(UTC) - timedelta(days=days)).isoformat()}
@@ -273,7 +292,7 @@ class Ailing:
         ):
             yield
 
-    @contextmanager
+    @lasting
     def damaged(self) -> Iterator[None]:
         """What nobody has written stands in the middle of it."""
         with self._database() as path:
@@ -281,7 +300,7 @@ class Ailing:
             path.write_bytes(content[:4096] + b"\xa5" * 2000 + content[6096:])
             yield
 
-    @contextmanager
+    @lasting
     def _database(self) -> Iterator[Path]:
         path = self.state / "certwarden.db"
         with rewritten(path, path.read_bytes()):
@@ -293,7 +312,7 @@ class Ailing:
         """Another one in the file."""
         return rewritten(self.world.token_file, f"{secret}\n")
 
-    @contextmanager
+    @lasting
     def recorded(
         self, kind: str, name: str, *contents: str, proxied: bool = False
     ) -> Iterator[None]:
@@ -304,21 +323,21 @@ class Ailing:
         for record in made:
             store.remove(record)
 
-    @contextmanager
+    @lasting
     def zone(self, *, status: str = "active", delegated_to: Sequence[str] = ()) -> Iterator[None]:
         """Its status, and whom the world asks."""
         self.world.store.change_zone(self.zone_id, status=status, delegated_to=delegated_to)
         yield
         self.world.store.change_zone(self.zone_id)
 
-    @contextmanager
+    @lasting
     def resolved_by(self, fault: DnsFault) -> Iterator[None]:
         """A name server with this fault; but one at a time."""
         self.world.dns.inject(fault)
         yield
         self.world.dns.clear_faults()
 
-    @contextmanager
+    @lasting
     def address(self, *public: str, here: Sequence[str] = ()) -> Iterator[None]:
         """What the zone says of the house's name, and what this machine's resolver does."""
         store, machine = self.world.store, self.machine
@@ -339,7 +358,7 @@ class Ailing:
         """Cloudflare's, for the zone."""
         return self.world.zones[DOMAIN].name_servers
 
-    @contextmanager
+    @lasting
     def api_down(self) -> Iterator[None]:
         self.world.emulator.inject(Fault("server_error", times=1000))
         yield
@@ -347,7 +366,7 @@ class Ailing:
 
     # ── programs ──────────────────────────────────────────────────────────────────────────────────
 
-    @contextmanager
+    @lasting
     def nginx(self, old: str, new: str) -> Iterator[None]:
         """nginx with something else in its configuration."""
         program = self.row.doors["nginx"].program
@@ -359,7 +378,7 @@ class Ailing:
             yield
         program.restart()
 
-    @contextmanager
+    @lasting
     def leaf_alone(self) -> Iterator[None]:
         """nginx is given cert.pem in place of fullchain.pem."""
         chain = self.current("nginx") / "fullchain.pem"
@@ -368,7 +387,7 @@ class Ailing:
         with self.nginx(str(chain), str(leaf)):
             yield
 
-    @contextmanager
+    @lasting
     def without_nginx(self) -> Iterator[None]:
         """Only Node-RED is a target."""
         text = self.config.read_text()
@@ -377,21 +396,21 @@ class Ailing:
         with rewritten(self.config, text[:begin] + text[end:]):
             yield
 
-    @contextmanager
+    @lasting
     def stopped(self, target: str) -> Iterator[None]:
         program = self.row.doors[target].program
         program.stop()
         yield
         program.start()
 
-    @contextmanager
+    @lasting
     def probed_at_plain_http(self) -> Iterator[None]:
         """Where nginx is looked for, something else answers."""
         probe = f'probe = "127.0.0.1:{self.row.doors["nginx"].port}"'
         with serving(_answer_plainly) as there, self.configured(probe, f'probe = "{there}"'):
             yield
 
-    @contextmanager
+    @lasting
     def node_red_at_1880(self) -> Iterator[None]:
         """It answers everybody in the house, without TLS."""
         with ThreadingHTTPServer(("0.0.0.0", 0), _Quiet) as server:
@@ -405,7 +424,7 @@ class Ailing:
 
     # ── this machine ──────────────────────────────────────────────────────────────────────────────
 
-    @contextmanager
+    @lasting
     def unit(self, name: str, **properties: str) -> Iterator[None]:
         """systemd tells something else of it."""
         before = self.machine.units[name]
@@ -413,7 +432,7 @@ class Ailing:
         yield
         self.machine.units[name] = before
 
-    @contextmanager
+    @lasting
     def unit_gone(self, *names: str) -> Iterator[None]:
         """They are not installed."""
         before = dict(self.machine.units)
@@ -422,7 +441,7 @@ class Ailing:
         yield
         self.machine.units.update(before)
 
-    @contextmanager
+    @lasting
     def routers_page(self) -> Iterator[None]:
         """The router answers itself where the name leads to."""
         before, self.machine.beyond = (
@@ -433,7 +452,7 @@ class Ailing:
             yield
         self.machine.beyond = before
 
-    @contextmanager
+    @lasting
     def reached_at(self, *own: str) -> Iterator[None]:
         """The addresses of this machine in the house."""
         before, self.machine.own = self.machine.own, own

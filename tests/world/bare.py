@@ -15,7 +15,7 @@ from tests import guide
 from tests.world import tools
 from tests.world.container import Container
 from tests.world.debian import PROJECT, Debian
-from tests.world.installed import copy_sources, portable_node, start_world
+from tests.world.installed import copy_sources, portable_node, served_leaf, start_world
 
 _NO_NETWORK = "[global]\nno-index = true\nfind-links = /wheelhouse\n"
 VENV = "/opt/pipx/venvs/certwarden"
@@ -55,13 +55,6 @@ SyslogIdentifier=Node-RED
 
 [Install]
 WantedBy=multi-user.target
-"""
-_LEAF = """
-import ssl, sys
-try:
-    print(ssl.get_server_certificate(("127.0.0.1", int(sys.argv[1])), timeout=5))
-except OSError:
-    pass
 """
 
 
@@ -194,7 +187,7 @@ class BareHouse:
 
     def served(self, port: int = PORT) -> str:
         """The leaf that is served there, in PEM; "" while none is."""
-        return self.container.run(_PYTHON, "-c", _LEAF, str(port)).out.strip()
+        return served_leaf(self.container, _PYTHON, port)
 
     def flags(self) -> list[str]:
         """What `certwarden setup --unattended` is told of this world."""

@@ -247,7 +247,7 @@ domains = {json.dumps(list(domains))}
 
     def served(self) -> str:
         """The leaf that Node-RED serves, in PEM; "" while it serves none."""
-        return self.container.run(_PYTHON, "-c", _LEAF, str(PORT)).out.strip()
+        return served_leaf(self.container, _PYTHON, PORT)
 
     def stored(self) -> str:
         """The leaf of the newest version in the store, in PEM; "" where there is none."""
@@ -273,12 +273,19 @@ domains = {json.dumps(list(domains))}
 
     def messages(self) -> list[dict[str, Any]]:
         """What a person was told, oldest first."""
-        lines = self.container.path(self.world["messages"]).read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        text = self.container.path(self.world["messages"]).read_text()
+        # The last line may be on its way.
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [json.loads(line) for line in whole]
 
     def forget_certificate(self) -> None:
         """As on a machine where none was obtained yet: the next pass has one to order."""
         self.container.must("rm", "-rf", f"{STATE}/certificates", f"{STATE}/certwarden.db")
+
+
+def served_leaf(container: Container, python: str, port: int) -> str:
+    """The leaf that is served in the container, in PEM; "" while none is."""
+    return container.run(python, "-c", _LEAF, str(port)).out.strip()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import ssl
 import struct
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -151,7 +152,7 @@ class LoopbackServer(http.server.ThreadingHTTPServer):
             self.errors.append(error)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler, ABC):
     """Reads whole requests and hands each to `respond`, whatever its method."""
 
     protocol_version = "HTTP/1.1"
@@ -180,9 +181,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.respond(self.rfile.read(int(length)))
 
+    @abstractmethod
     def respond(self, body: bytes) -> None:
         """Answer the request."""
-        raise NotImplementedError
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole reply."""

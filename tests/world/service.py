@@ -7,6 +7,7 @@ is configured and reloaded is the business of `nginx`, `haproxy` and `mosquitto`
 import os
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
@@ -22,7 +23,7 @@ class ReloadFailed(RuntimeError):
     """What the unit's reload would have failed with; the program runs on as it was."""
 
 
-class Service:
+class Service(ABC):
     """The program; a context manager that starts and ends it.
 
     `text` is what a person has pasted into its configuration, made for `port`. It may be changed
@@ -45,20 +46,21 @@ class Service:
         """Write the configuration with this text in it."""
         self.config.write_text(self._whole(text))
 
+    @abstractmethod
     def _whole(self, text: str) -> str:
         """The whole configuration, on loopback only and with nothing outside of `directory`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _command(self) -> Sequence[str | Path]:
-        raise NotImplementedError
+        """What starts it in the foreground."""
 
+    @abstractmethod
     def check(self) -> str:
         """What the program finds wrong with its configuration; "" where that is nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reload(self) -> None:
         """What `systemctl reload` does by Debian's unit; raises ReloadFailed where that fails."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self.start()

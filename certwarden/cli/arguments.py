@@ -20,7 +20,7 @@ exit codes:
   0  done, or nothing to do
   1  something failed; the rest was still done
   2  wrong command line or configuration; nothing was changed
-  3  attention needed (status, doctor)
+  3  attention needed (status, doctor, setup)
   130  interrupted
 """
 DEFAULT_CONFIG = "/etc/certwarden/config.toml"
@@ -75,6 +75,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments, unknown = top.parse_known_args(argv)
     if unknown:
         top.error(_about(unknown[0], parser()))
+    if arguments.command == "setup" and arguments.purge and not arguments.remove:
+        top.error("`--purge` does nothing without `--remove`")
     arguments.run = _later(arguments.module, arguments.function)
     return arguments
 

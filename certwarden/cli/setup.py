@@ -25,6 +25,7 @@ from certwarden.cli.setup_answers import (
     restored,
     spec_of,
     trial_of,
+    with_node,
     with_port,
 )
 from certwarden.cli.shapes import show_line
@@ -50,6 +51,7 @@ from certwarden.setup.steps import Line
 from certwarden.setup.system import has_program
 from certwarden.setup.trial import try_out
 from certwarden.setup.unfinished import noted, resumed
+from certwarden.targets.foreign import owner_of
 from certwarden.targets.node_red.apply import propose
 
 _SYSTEMD = Path("/run/systemd/system")  # there where it is the first process (sd_booted(3))
@@ -90,6 +92,7 @@ class _Setup:
         program = installed_program()
         self._refuse_impossible()
         machine = resumed(find(os.environ), noted(self._ground))
+        machine = with_node(machine, self._arguments.node)
         config = self._existing()
         self._is_there = config is not None
         if self._arguments.restore is not None:
@@ -97,7 +100,9 @@ class _Setup:
         plan = config or self._restorable()
         if plan is not None:
             self._house = house_of(plan, self._house)
-        answers = answers_of(self._arguments, machine, self._house)
+            self._refuse_other_authority(plan)
+        is_configured = plan is not None
+        answers = answers_of(self._arguments, machine, self._house, is_configured=is_configured)
         if config is not None:
             answers = known(answers, config, machine)
             self._tell(f"{config.source} is there already and stays as it is; edit it as you like.")
@@ -106,7 +111,9 @@ class _Setup:
         check(answers)
         if self._is_alone:
             refuse_incomplete(
-                answers, is_configured=plan is not None, is_founded=self._is_founded(plan)
+                answers,
+                is_configured=is_configured,
+                is_founding=self._is_founding(answers, plan),
             )
             self._try(answers, plan)
         else:
@@ -123,7 +130,7 @@ class _Setup:
             return DONE
         with Outputs() as outputs:
             output = self._reserved(outputs, answers.recovery_code_file, plan)
-            return self._carry_out(answers, changes, line, program, (outputs, output))
+            return self._carry_out(answers, changes, line, (outputs, output))
 
     def _refuse_impossible(self) -> None:
         """Raises UsageError where setup could not come to its end."""
@@ -160,13 +167,21 @@ class _Setup:
             api_url=self._arguments.api_url,
             gid_of=account.gid_of,
             ours=account.groups_made(self._ground) | {GROUP},
+            owner_of=owner_of,
         )
         return config
 
-    def _is_founded(self, plan: Config | None) -> bool:
-        """Whether there is a private CA, or will be by the backup."""
+    def _refuse_other_authority(self, plan: Config) -> None:
+        """Raises UsageError where the backup's CA would have to take another one's place."""
+        if self._backup is not None:
+            steps.refuse_other_authority(plan.state_directory, self._backup.root, self._ground)
+
+    def _is_founding(self, answers: Answers, plan: Config | None) -> bool:
+        """Whether a private CA is made: there is none, and none in the backup."""
+        is_wanted = answers.client_auth if plan is None else plan.authority is not None
         state = plan.state_directory if plan else STATE_DIRECTORY
-        return self._backup is not None or steps.has_authority(state, self._ground)
+        has_one = self._backup is not None or steps.has_authority(state, self._ground)
+        return is_wanted and not has_one
 
     def _reserved(self, outputs: Outputs, file: Path | None, plan: Config) -> Output | None:
         """The file for the recovery code, unless an earlier run has written it."""
@@ -235,9 +250,7 @@ class _Setup:
         self, answers: Answers, plan: Config, program: Path
     ) -> tuple[list[Change], list[Change]]:
         """What is made before the certificate, and after it."""
-        made = groups(plan)
-        readers = [reader for group in made for reader in outline.readers(answers.node_red, group)]
-        before = outline.users(made, readers)
+        before = outline.users(groups(plan), outline.readers(answers.node_red, plan))
         if self._is_there:
             before += outline.secrets(answers, self._house)
         elif self._backup is not None:
@@ -277,7 +290,11 @@ class _Setup:
         self._tell("Then:")
         is_obtained = self._is_there and steps.has_certificate(self._certwarden)
         if self._backup is not None:
-            self._tell(f"  - the private CA is brought back from {self._backup.file}")
+            is_back = steps.has_authority(plan.state_directory, self._ground)
+            became = "there already, from" if is_back else "brought back from"
+            self._tell(f"  - the private CA is {became} {self._backup.file}")
+        if self._is_founding(answers, plan):
+            self._tell("  - a private CA is made")
         for sentence in _sentences(answers, line, is_obtained=is_obtained):
             self._tell(f"  - {sentence}")
 
@@ -285,7 +302,7 @@ class _Setup:
         """A stranger may have written it: it is read before it is agreed to."""
         self._tell(f"{self._house.config_file} as it was in the backup:")
         for written in backup.text.decode("utf-8-sig").splitlines():
-            self._tell(f"    {clean(written)}".rstrip())
+            self._tell(f"    {written}".rstrip())
         for power in powers(plan):
             self._tell(f"  {power}")
 
@@ -296,10 +313,9 @@ class _Setup:
         answers: Answers,
         changes: tuple[list[Change], list[Change]],
         line: Line | None,
-        program: Path,
         recovery: tuple[Outputs, Output | None],
     ) -> int:
-        before, _ = changes
+        before, after = changes
         self._ground.make(before)
         config = self._loaded()
         outputs, output = recovery
@@ -314,11 +330,12 @@ class _Setup:
             outputs.keep()
             self._tell(f"The recovery code is in {output.path}.")
         steps.obtain(self._certwarden, config, self._tell)
-        steps.put_to_use(self._certwarden, line, self._ground, self._tell)
+        steps.put_to_use(
+            self._certwarden, line, self._ground, self._tell, is_service=answers.is_service
+        )
         if answers.client:
             steps.issue_first(self._certwarden, answers.client, self._tell)
         if answers.is_service:
-            after = [*outline.units(program), *outline.fittings(config)]
             is_changed = any(change.what for change in self._ground.outstanding(after))
             self._ground.make(after)
             steps.enable(self._ground, is_changed=is_changed)
@@ -357,8 +374,6 @@ def _item(place: str, what: str) -> str:
 
 def _sentences(answers: Answers, line: Line | None, *, is_obtained: bool) -> Iterable[str]:
     names = " and ".join(answers.domains)
-    if answers.needs_client_auth and not is_obtained:
-        yield "a private CA is made, unless there is one"
     if not is_obtained:
         ca = _CAS.get(answers.directory, answers.directory)
         yield f"a certificate for {names} is obtained from {ca}, after a rehearsal"

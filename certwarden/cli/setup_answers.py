@@ -47,14 +47,20 @@ class Backup:
     file: Path
     passphrase: Secret
     text: bytes = field(repr=False)
+    root: bytes = field(repr=False)  # the CA's certificate, in PEM
 
     def config(self, house: House) -> Config:
         """The configuration as it would be here; raises UsageError for one that would not do."""
         return drafted(self.text, house, "the configuration in the backup")
 
 
-def answers_of(arguments: Namespace, machine: Machine, house: House) -> Answers:
-    """What the command line says; files that it names are read."""
+def answers_of(
+    arguments: Namespace, machine: Machine, house: House, *, is_configured: bool
+) -> Answers:
+    """What the command line says; files that it names are read.
+
+    `is_configured`: there is a configuration, which says the rest.
+    """
     answers = Answers(
         domains=tuple(dict.fromkeys(arguments.domain or ())),
         is_agreed=arguments.accept_terms,
@@ -75,7 +81,7 @@ def answers_of(arguments: Namespace, machine: Machine, house: House) -> Answers:
             backup_place(arguments.backup_directory) if arguments.backup_directory else None
         ),
         token=_secret(arguments.token_file),
-        backup_passphrase=_secret(arguments.backup_passphrase_file),
+        backup_passphrase=_backup_passphrase(arguments, house),
         notify_urls=_secret(arguments.notify_urls_file),
         client=_client(arguments),
         recovery_code_file=arguments.recovery_code_file,
@@ -84,10 +90,17 @@ def answers_of(arguments: Namespace, machine: Machine, house: House) -> Answers:
         has_token=house.token.exists(),
     )
     if answers.place in (None, Place.NODE_RED):
-        node_red = _chosen(arguments, machine)
+        node_red = _chosen(arguments, machine, is_configured=is_configured)
         if node_red is not None:
             return replace(answers, place=Place.NODE_RED, node_red=node_red)
     return answers
+
+
+def with_node(machine: Machine, node: Path | None) -> Machine:
+    """The machine with the Node.js that was named, if one was, for whichever Node-RED is meant."""
+    if node is None:
+        return machine
+    return replace(machine, node_reds=tuple(replace(each, node=node) for each in machine.node_reds))
 
 
 def with_port(answers: Answers, *, is_said: bool) -> Answers:
@@ -133,8 +146,8 @@ def is_open(node_red: NodeRed | None) -> bool:
     return found.error is None and not found.is_editor_protected
 
 
-def _chosen(arguments: Namespace, machine: Machine) -> NodeRed | None:
-    """The Node-RED that is named, or the only one there is."""
+def _chosen(arguments: Namespace, machine: Machine, *, is_configured: bool) -> NodeRed | None:
+    """The Node-RED that is named; or the only one there is, unless a configuration names one."""
     found: NodeRed | None = None
     if arguments.node_red_unit:
         found = machine.unit(arguments.node_red_unit)
@@ -147,7 +160,7 @@ def _chosen(arguments: Namespace, machine: Machine) -> NodeRed | None:
     elif arguments.settings:
         settings = arguments.settings.absolute()
         found = machine.node_red(settings) or NodeRed(settings, _owner(settings))
-    elif arguments.unattended and len(machine.node_reds) == 1:
+    elif arguments.unattended and not is_configured and len(machine.node_reds) == 1:
         found = machine.node_reds[0]
     if found is None:
         return None
@@ -199,7 +212,8 @@ def opened(arguments: Namespace) -> Backup:
     passphrase = (
         read_secret(given) if given else terminal.ask_passphrase("Passphrase of the backup")
     )
-    return Backup(file, passphrase, read_backup(sealed, passphrase).config_text)
+    found = read_backup(sealed, passphrase)
+    return Backup(file, passphrase, found.config_text, found.root_pem)
 
 
 def restored(answers: Answers, backup: Backup, config: Config, machine: Machine) -> Answers:
@@ -227,8 +241,8 @@ def trial_of(answers: Answers, config: Config | None) -> Trial:
     )
 
 
-def refuse_incomplete(answers: Answers, *, is_configured: bool, is_founded: bool) -> None:
-    lacking = missing(answers, is_configured=is_configured, is_founded=is_founded)
+def refuse_incomplete(answers: Answers, *, is_configured: bool, is_founding: bool) -> None:
+    lacking = missing(answers, is_configured=is_configured, is_founding=is_founding)
     if lacking:
         raise UsageError(
             f"{len(lacking)} answers are missing: {'; '.join(lacking)}"
@@ -247,6 +261,13 @@ def _client(arguments: Namespace) -> FirstClient | None:
         arguments.client_out,
         arguments.client_password_file,
     )
+
+
+def _backup_passphrase(arguments: Namespace, house: House) -> Secret | None:
+    """What backups are encrypted under from now on; what only opens the one to restore is not."""
+    if arguments.restore and house.backup_passphrase.exists():
+        return None
+    return _secret(arguments.backup_passphrase_file)
 
 
 def _secret(path: Path | None) -> Secret | None:

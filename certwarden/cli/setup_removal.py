@@ -8,10 +8,10 @@ from pathlib import Path
 
 from certwarden.cli import terminal
 from certwarden.cli.arguments import config_file
-from certwarden.cli.commands import DONE
+from certwarden.cli.commands import DONE, FAILED
 from certwarden.cli.shapes import show_line
 from certwarden.config import MAX_CONFIG_BYTES, Config, load
-from certwarden.errors import ConfigError, Error
+from certwarden.errors import ConfigError, Error, TargetError
 from certwarden.files import read_file
 from certwarden.model import Address
 from certwarden.setup import account
@@ -20,17 +20,19 @@ from certwarden.setup.find import NodeRed, find
 from certwarden.setup.install import Ground
 from certwarden.setup.outline import targets
 from certwarden.setup.program import UNINSTALL
-from certwarden.setup.service import STATE_DIRECTORY, USER
+from certwarden.setup.service import STATE_DIRECTORY, USER, written
 from certwarden.setup.steps import await_port, restart
 from certwarden.setup.unfinished import noted, resumed
-from certwarden.targets.node_red.apply import Proposal, propose_removal, put
+from certwarden.targets.node_red.apply import Proposal, has_our_lines, propose_removal, put
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A settings.js that has certwarden's line; `refusal` says why it has to be edited by hand."""
+    """A settings.js that has certwarden's line, or may have it; `refusal` says why somebody has to
+    see to it by hand.
+    """
 
     settings: Path
     node_red: NodeRed | None
@@ -39,46 +41,72 @@ class _Line:
     address: Address | None = None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What set-up has put there; `kept` cannot be made again, and goes only if that is asked for.
+
+    `written` is where certwarden's user may have left something; None: nobody knows.
+    """
+
+    lines: list[_Line]
+    files: list[Path]
+    groups: list[str]
+    kept: list[Path]
+    written: list[Path] | None
+    has_user: bool
+
+    @property
+    def refused(self) -> list[Path]:
+        """Each settings.js that a person has to see to."""
+        return [line.settings for line in self.lines if line.proposal is None]
+
+
 def remove(arguments: Namespace) -> int:
     """Shows what is taken out, asks, and takes it out."""
     tell: Tell = show_line if arguments.unattended else terminal.say
     ground = Ground()
-    configuration = config_file(arguments).absolute()
-    config = _existing(configuration)
-    state = config.state_directory if config else _state(configuration)
-    lines = _lines(config, ground)
-    files = removal.files(ground)
-    groups = removal.groups(ground)
-    has_user = account.user() is not None and not account.fault_of_account()
-    kept = [path for path in removal.holdings(state, configuration) if ground.has(path)]
-    if not (files or lines or (arguments.purge and (kept or has_user))):
+    found = _found(config_file(arguments).absolute(), ground)
+    if not (found.files or found.lines or (arguments.purge and (found.kept or found.has_user))):
         tell("There is nothing of certwarden's set-up on this machine.")
         return DONE
-    _show(tell, files, lines, kept, is_purging=arguments.purge)
-    if arguments.purge:
-        for group in groups:
-            tell(f"  the group {group}")
-        if has_user:
-            tell(f"  the user {USER}, unless something is left that belongs to it")
-        tell("")
-    if not arguments.unattended and not _is_agreed(kept if arguments.purge else []):
+    is_purging = arguments.purge and not found.refused
+    if is_purging:
+        removal.refuse_links(ground, found.kept)
+    _show(tell, found, is_purging=is_purging)
+    if arguments.purge and not is_purging:
+        tell("Nothing is removed for good while a line may be there that reads a key.\n")
+    if not arguments.unattended and not _is_agreed(found.kept if is_purging else []):
         tell("Nothing was changed.")
         return DONE
-    for line in lines:
+    for line in found.lines:
         _take_line_out(line, ground, tell)
     removal.stop(ground)
-    removal.take_out(ground, files)
-    if arguments.purge:
-        removal.purge(ground, kept, groups)
-        tell(f"certwarden is taken out{_with(kept)}.")
-        if fault := removal.dismiss(ground, state):
-            tell(f"No user is removed: {fault}.")
+    removal.take_out(ground, found.files)
+    if is_purging:
+        _purge(found, ground, tell)
     else:
         tell("certwarden is taken out.")
-        if kept:
-            tell(f"Kept, with the CA and all certificates: {', '.join(map(str, kept))}")
+        if found.kept:
+            tell(f"Kept, with the CA and all certificates: {', '.join(map(str, found.kept))}")
+    if found.refused:
+        where = ", ".join(map(str, found.refused))
+        tell(f"See to {where} by hand, as said above, and run this again.")
+        return FAILED
     tell(f"The program itself is still there; where pipx has installed it: {UNINSTALL}")
     return DONE
+
+
+def _found(configuration: Path, ground: Ground) -> _Found:
+    config = _existing(configuration)
+    state = config.state_directory if config else _state(configuration)
+    return _Found(
+        lines=_lines(config, ground),
+        files=removal.files(ground),
+        groups=removal.groups(ground),
+        kept=[path for path in removal.holdings(state, configuration) if ground.has(path)],
+        written=[config.state_directory, *written(config, targets(config))] if config else None,
+        has_user=account.user() is not None and not account.fault_of_account(),
+    )
 
 
 def _existing(configuration: Path) -> Config | None:
@@ -109,14 +137,15 @@ def _lines(config: Config | None, ground: Ground) -> list[_Line]:
     known = named + [each.settings for each in machine.node_reds]
     lines = []
     for settings in dict.fromkeys(known):
-        if not os.path.lexists(settings):
+        if not os.path.exists(settings):  # noqa: PTH110 - Path.exists raises where nobody can tell
             continue
         node_red = machine.node_red(settings)
         node, user = (node_red.node, node_red.user) if node_red else (None, None)
         try:
             proposal = propose_removal(settings, node=node, user=user)
         except Error as error:
-            lines.append(_Line(settings, node_red, None, f"{error.what}; {error.hint}"))
+            if refusal := _refusal(settings, node, user, error):
+                lines.append(_Line(settings, node_red, None, refusal))
         else:
             if proposal.diff:
                 address = addresses.get(settings)
@@ -124,23 +153,45 @@ def _lines(config: Config | None, ground: Ground) -> list[_Line]:
     return lines
 
 
-def _show(
-    tell: Tell, files: list[Path], lines: list[_Line], kept: list[Path], *, is_purging: bool
-) -> None:
+def _refusal(settings: Path, node: Path | None, user: str | None, error: Error) -> str:
+    """Why a person has to see to the file that could not be changed; "" where there is no need."""
+    try:
+        if not has_our_lines(settings, node=node, user=user):
+            return ""
+    except TargetError as fault:
+        return f"it could not be looked at: {fault.what}"
+    return f"certwarden's line stays: {error.what}; {error.hint}"
+
+
+def _show(tell: Tell, found: _Found, *, is_purging: bool) -> None:
     tell("What is taken out of this machine:")
-    for line in lines:
+    for line in found.lines:
         if line.proposal is None:
-            tell(f"  {line.settings}: certwarden's line stays: {line.refusal}")
+            tell(f"  {line.settings}: {line.refusal}")
         else:
             tell(f"  certwarden's line in {line.settings}, after a backup:")
             tell(line.proposal.diff.rstrip())
             if line.node_red and line.node_red.is_active:
                 tell(f"  and {line.node_red.name} is restarted once, without HTTPS")
-    for path in files:
+    for path in found.files:
         tell(f"  {path}")
-    for path in kept:
-        tell(f"  {path}, with all that is in it" if is_purging else f"  (kept: {path})")
+    for path in found.kept:
+        whole = ", with all that is in it" if path.is_dir() else ""
+        tell(f"  {path}{whole}" if is_purging else f"  (kept: {path})")
     tell("")
+    if is_purging:
+        for group in found.groups:
+            tell(f"  the group {group}")
+        if found.has_user:
+            tell(f"  the user {USER}, unless something is left that belongs to it")
+        tell("")
+
+
+def _purge(found: _Found, ground: Ground, tell: Tell) -> None:
+    removal.purge(ground, found.kept, found.groups)
+    tell(f"certwarden is taken out{_with(found.kept)}.")
+    if fault := removal.dismiss(ground, found.written):
+        tell(f"The user {USER} stays: {fault}.")
 
 
 def _with(removed: list[Path]) -> str:

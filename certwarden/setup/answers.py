@@ -88,23 +88,22 @@ class Answers:
         return self.client_auth and self.place is Place.NODE_RED
 
 
-def missing(answers: Answers, *, is_configured: bool, is_founded: bool = False) -> tuple[str, ...]:
+def missing(answers: Answers, *, is_configured: bool, is_founding: bool = False) -> tuple[str, ...]:
     """The options that have still to be given where nobody can be asked.
 
-    `is_configured`: there is a configuration; `is_founded`: there is a private CA, or will be by a
-    backup.
+    `is_configured`: there is a configuration; `is_founding`: a private CA is made.
     """
-    return tuple(_missing(answers, is_configured=is_configured, is_founded=is_founded))
+    return tuple(_missing(answers, is_configured=is_configured, is_founding=is_founding))
 
 
-def _missing(answers: Answers, *, is_configured: bool, is_founded: bool) -> Iterator[str]:
+def _missing(answers: Answers, *, is_configured: bool, is_founding: bool) -> Iterator[str]:
     if answers.token is None and not answers.has_token:
         yield "--token-file FILE (Cloudflare's API token)"
     if not is_configured:
         yield from _missing_in_configuration(answers)
     if answers.needs_urls and answers.notify_urls is None:
         yield "--notify-urls-file FILE (the backup's configuration names one)"
-    if answers.client_auth and not is_founded and answers.recovery_code_file is None:
+    if is_founding and answers.recovery_code_file is None:
         yield "--recovery-code-file FILE (where the CA's recovery code is written)"
     if answers.client and answers.client.password_file is None:
         yield "--client-password-file FILE (where the client's password is written)"

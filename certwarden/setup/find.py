@@ -31,6 +31,8 @@ _ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 _PROGRAMS = frozenset({"node-red", "node-red-pi"})
 _SCRIPT = "red.js"
+_DIGITS = 5  # of a port
+_REPLACED = " (deleted)"  # what proc_pid_exe(5) adds where the program is not that file any more
 _OPTIONS = {
     "-s": "settings",
     "--settings": "settings",
@@ -154,7 +156,7 @@ def read_unit(values: Mapping[str, str], home_of: HomeOf) -> NodeRed | None:
         user=user,
         unit=values.get("Id", ""),
         is_active=values.get("ActiveState") == "active",
-        port=int(options["port"]) if options.get("port", "").isdecimal() else None,
+        port=_port(options.get("port", "")),
         node=_node(words[:start], values.get("MainPID", "")),
     )
 
@@ -224,6 +226,10 @@ def _options(words: list[str]) -> dict[str, str]:
     return found
 
 
+def _port(told: str) -> int | None:
+    return int(told) if told.isdecimal() and len(told) <= _DIGITS else None
+
+
 def _settings(
     options: Mapping[str, str], environment: Mapping[str, str], home: Path, base: Path
 ) -> Path:
@@ -241,8 +247,9 @@ def _node(before: list[str], main_pid: str) -> Path | None:
     """The node that runs it: as it runs now, else as the command line says."""
     if main_pid.isdecimal() and main_pid != "0":
         with contextlib.suppress(OSError):
-            program = Path(f"/proc/{main_pid}/exe").readlink()
-            if program.name.startswith("node"):
+            running = Path(f"/proc/{main_pid}/exe").readlink()
+            program = running.with_name(running.name.removesuffix(_REPLACED))
+            if program.name.startswith("node") and program.is_file():
                 return program
     named = (Path(word) for word in before if Path(word).name in {"node", "nodejs"})
     return next((path for path in named if path.is_absolute()), None)

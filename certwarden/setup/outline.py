@@ -164,9 +164,12 @@ def fittings(config: Config) -> list[Change]:
     return changes
 
 
-def readers(node_red: NodeRed | None, group: str) -> list[tuple[str, str]]:
-    """Who is to be in the group for Node-RED to read its key; root reads it anyway."""
-    return [] if node_red is None or node_red.user == "root" else [(node_red.user, group)]
+def readers(node_red: NodeRed | None, config: Config) -> list[tuple[str, str]]:
+    """Who is to be in which group for Node-RED to read its own key; root reads it anyway."""
+    if node_red is None or node_red.user == "root":
+        return []
+    own = (target for target in targets(config) if target.settings == node_red.settings)
+    return [(node_red.user, target.group) for target in own if target.group]
 
 
 def targets(config: Config) -> list[TargetSpec]:

@@ -6,10 +6,12 @@ for. Whom to ask, and what to tell, is the caller's business.
 
 import shutil
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from certwarden.setup import account
 from certwarden.setup.answers import GROUP
+from certwarden.setup.configuration import House
 from certwarden.setup.install import Ground, InstallError
 from certwarden.setup.outline import (
     DROP_INS,
@@ -25,6 +27,7 @@ from certwarden.setup.service import STATE_DIRECTORY, USER
 from certwarden.setup.unfinished import NOTE
 
 _NAME = "certwarden"
+_CONFIGURED = Path("/etc/certwarden")
 
 
 def files(ground: Ground) -> list[Path]:
@@ -60,13 +63,29 @@ def state_of(text: bytes) -> Path | None:
 
 
 def holdings(state: Path | None, configuration: Path) -> list[Path]:
-    """The directories with all that cannot be made again.
+    """The directories and files with all that cannot be made again.
 
-    Only such as are certwarden's by their name: others may hold what is somebody else's.
+    Only such as are certwarden's by their name: others may hold what is somebody else's. So may one
+    with a configuration that is not the service's: the directory of the sources has that name, too.
     """
     found = [STATE_DIRECTORY]
-    found += [each for each in (state, configuration.parent) if each and each.name == _NAME]
+    if state and state.name == _NAME:
+        found.append(state)
+    if configuration.parent == _CONFIGURED:
+        found.append(_CONFIGURED)
+    elif configuration.parent.name == _NAME:
+        found += [configuration, House.at(configuration).secrets]
     return list(dict.fromkeys(found))
+
+
+def refuse_links(ground: Ground, holdings: Iterable[Path]) -> None:
+    """Raises InstallError where one of them is a symbolic link: all that it leads to would stay."""
+    for each in holdings:
+        if ground.place(each).is_symlink():
+            raise InstallError(
+                f"{each} is a symbolic link, which is not followed; nothing was changed",
+                "leave --purge out, then remove the link and what it leads to, and run this again",
+            )
 
 
 def groups(ground: Ground) -> list[str]:
@@ -75,31 +94,50 @@ def groups(ground: Ground) -> list[str]:
     return [GROUP] if is_there and GROUP in account.groups_made(ground) else []
 
 
-def purge(ground: Ground, directories: list[Path], groups: list[str]) -> None:
-    """Removes the directories with all that is in them, and these groups."""
-    for directory in directories:
-        place = ground.place(directory)
+def purge(ground: Ground, holdings: Iterable[Path], groups: Iterable[str]) -> None:
+    """Removes the files, the directories with all that is in them, and these groups."""
+    for each in holdings:
+        place = ground.place(each)
         try:
-            shutil.rmtree(place)
-        except FileNotFoundError:
-            continue
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
         except OSError as error:
-            raise InstallError(f"{directory} could not be removed: {error.strerror}") from None
+            why = error.strerror or error
+            raise InstallError(f"{each} could not be removed: {why}") from None
     for group in groups:
         ground.command("groupdel", group)
 
 
-def dismiss(ground: Ground, state: Path | None) -> str:
+def dismiss(ground: Ground, directories: Iterable[Path] | None) -> str:
     """Removes certwarden's user, unless something would be left that belongs to nobody then, or to
     whoever gets its number next; why it stays, or "".
+
+    `directories` are all that it may have written in; None: not known.
     """
-    if account.user() is None:
+    user = account.user()
+    if user is None:
         return ""
     if fault := account.fault_of_account():
         return fault
-    if state is None:
-        return "the configuration does not say where the state is kept"
-    if ground.has(state):
-        return f"{state} is left, which belongs to {USER}"
+    if directories is None:
+        return (
+            "there is no configuration to tell where its keys and backups are; once they are gone, "
+            f"remove it by `sudo userdel {USER}`"
+        )
+    for directory in directories:
+        if _has_something_of(user.pw_uid, ground.place(directory)):
+            return f"{directory} is left, with what belongs to {USER}"
     ground.command("userdel", USER)
     return ""
+
+
+def _has_something_of(uid: int, directory: Path) -> bool:
+    """Whether the directory, or what is in it, is the user's; so it is where nobody can tell."""
+    try:
+        return any(each.lstat().st_uid == uid for each in (directory, *directory.iterdir()))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

@@ -9,20 +9,22 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 from certwarden.config import Config, load_draft
 from certwarden.config.sections import CLOUDFLARE_API
 from certwarden.config.source import is_within
-from certwarden.errors import ConfigError, UsageError, clean
-from certwarden.model import CommandReload, UnitReload
+from certwarden.errors import ConfigError, TargetError, UsageError, clean, visible
+from certwarden.model import CommandReload, TargetSpec, UnitReload
 from certwarden.setup.configuration import House
 from certwarden.setup.outline import targets
 from certwarden.setup.service import STATE_DIRECTORY, USER, inputs
+from certwarden.targets.process import Identity
 
-MEMBERS = 1000  # groups below that number are the system's (login.defs: GID_MIN)
 _BY_HAND = "write the configuration yourself, then restore"
 
 GidOf = Callable[[str], int | None]
+OwnerOf = Callable[[Path], Identity]
 
 
 def drafted(text: bytes, house: House, where: str) -> Config:
@@ -54,15 +56,23 @@ def house_of(config: Config, house: House) -> House:
 
 
 def refuse_unsafe(
-    config: Config, house: House, *, api_url: str | None, gid_of: GidOf, ours: frozenset[str]
+    config: Config,
+    house: House,
+    *,
+    api_url: str | None,
+    gid_of: GidOf,
+    ours: frozenset[str],
+    owner_of: OwnerOf,
 ) -> None:
     """Raises UsageError where a backup's configuration would have root do what was not agreed to.
 
     `api_url` is what the person has said for Cloudflare's address; `gid_of` knows the groups that
-    there are, and `ours` are those among them that set-up has made.
+    there are, and `ours` are those among them that set-up has made; `owner_of` says whose a
+    directory is, and raises OSError or TargetError where that cannot be told.
     """
     faults = chain(
         _faulty_places(config, house),
+        _faulty_fixed_paths(config, owner_of),
         _faulty_groups(config, gid_of, ours),
         _faulty_address(config, api_url),
     )
@@ -71,8 +81,10 @@ def refuse_unsafe(
 
 
 def powers(config: Config) -> Iterator[str]:
-    """What a configuration has certwarden run or restart, a sentence each."""
+    """What a configuration has certwarden write for others, run or restart, a sentence each."""
     for target in targets(config):
+        for path in _fixed_paths(target):
+            yield f"{USER} will write {_whole(str(path))}, for {target.name}"
         if isinstance(target.reload, CommandReload):
             yield f"{USER} will run, for {target.name}: {_words(target.reload)}"
         elif isinstance(target.reload, UnitReload):
@@ -89,14 +101,30 @@ def _faulty_places(config: Config, house: House) -> Iterator[tuple[str, str]]:
             yield f"has a secret in {clean(str(path))}, which is not in {directory}", _BY_HAND
 
 
+def _faulty_fixed_paths(config: Config, owner_of: OwnerOf) -> Iterator[tuple[str, str]]:
+    """Those where root would write as itself: a file of root's there is a program's order."""
+    for path in (path for target in targets(config) for path in _fixed_paths(target)):
+        if _is_roots(path.parent, owner_of):
+            yield (
+                f"has {clean(str(path))} written, in a directory that is root's or missing",
+                f"if that is right, {_BY_HAND}",
+            )
+
+
+def _is_roots(directory: Path, owner_of: OwnerOf) -> bool:
+    try:
+        return owner_of(directory).uid == 0
+    except (OSError, TargetError):  # and so it may still become root's
+        return True
+
+
 def _faulty_groups(
     config: Config, gid_of: GidOf, ours: frozenset[str]
 ) -> Iterator[tuple[str, str]]:
     for group in groups(config):
-        gid = gid_of(group)
-        if gid is not None and gid < MEMBERS and group not in ours:
+        if gid_of(group) is not None and group not in ours:
             yield (
-                f"puts {USER} into {group}, a group of this machine's own",
+                f"puts {USER} into {group}, a group that is there already",
                 f"if that is right, {_BY_HAND}",
             )
 
@@ -116,5 +144,14 @@ def groups(config: Config) -> list[str]:
     return sorted({group for group in found if group})
 
 
+def _fixed_paths(target: TargetSpec) -> list[Path]:
+    return [path for path in (target.key_path, target.certificate_path) if path]
+
+
 def _words(reload: CommandReload) -> str:
-    return shlex.join(clean(word) for word in reload.argv)
+    return shlex.join(map(_whole, reload.argv))
+
+
+def _whole(text: str) -> str:
+    """All of it on one line: what was cut off could be what matters."""
+    return visible(text).replace("\n", "?")

@@ -38,7 +38,7 @@ def service_drop_in(config: Config) -> str:
     all, and the files of secrets and reload commands, to read.
     """
     targets = [target for each in config.certificates for target in each.targets]
-    written = _outermost(_written(config, targets))
+    outside = _outermost(written(config, targets))
     read = [Path(each.reload.argv[0]) for each in targets if isinstance(each.reload, CommandReload)]
     read += inputs(config)
     lines = []
@@ -46,8 +46,8 @@ def service_drop_in(config: Config) -> str:
         lines.append(f"SupplementaryGroups={' '.join(map(_word, groups))}")
     if config.state_directory != STATE_DIRECTORY:
         lines += ["# The state is kept elsewhere.", "StateDirectory="]
-    lines += [f"ReadWritePaths={_optional(path)}" for path in written if not _is_home(path)]
-    homes = [f"BindPaths={_optional(path)}" for path in written if _is_home(path)]
+    lines += [f"ReadWritePaths={_optional(path)}" for path in outside if not _is_home(path)]
+    homes = [f"BindPaths={_optional(path)}" for path in outside if _is_home(path)]
     homes += [f"BindReadOnlyPaths={_optional(path)}" for path in _outermost(read) if _is_home(path)]
     if homes:
         lines += ["# An empty /home, with nothing in it but this:", "ProtectHome=tmpfs", *homes]
@@ -55,7 +55,7 @@ def service_drop_in(config: Config) -> str:
     return _HEAD.format(paths=paths) + "".join(f"{line}\n" for line in lines)
 
 
-def _written(config: Config, targets: Iterable[TargetSpec]) -> list[Path]:
+def written(config: Config, targets: Iterable[TargetSpec]) -> list[Path]:
     """The directories that a pass writes in and that the units do not open by themselves."""
     files = [path for each in targets for path in (each.key_path, each.certificate_path)]
     directories = [each.directory for each in targets]

@@ -8,14 +8,17 @@ root can do: Node-RED's settings.js and its one restart.
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from certwarden.clock import SystemClock
 from certwarden.config import Config
-from certwarden.errors import Error
+from certwarden.errors import Error, UsageError
+from certwarden.files import read_file
 from certwarden.model import Address, Secret, TargetSpec
+from certwarden.pki.certificate import MAX_CHAIN_BYTES
 from certwarden.setup import unfinished
 from certwarden.setup.answers import FirstClient
 from certwarden.setup.commands import Certwarden, CommandError
@@ -31,6 +34,7 @@ _IN_USE = "in-use"
 _CODE = """\
 It is made. Write its recovery code down, and keep it away from this machine:
 with that code and a backup the CA can be opened when all else is lost."""
+_DEPLOY = "Then run `sudo certwarden deploy`: there is no service that would do it."
 _PATIENCE = 120.0  # seconds that Node-RED may take to start, on the slowest Raspberry Pi
 _POLL = 0.5
 
@@ -94,32 +98,36 @@ def restore_authority(
             raise SetupError("the private CA could not be brought back", AGAIN)
 
 
-def found_authority(certwarden: Certwarden, config: Config, ground: Ground, tell: Tell) -> bool:
-    """The private CA, if it is configured and not there yet; whether it was made now."""
+def found_authority(certwarden: Certwarden, config: Config, ground: Ground, tell: Tell) -> None:
+    """The private CA, if it is configured and not there yet."""
     if config.authority is None or has_authority(config.state_directory, ground):
-        return False
+        return
     tell("\nThe private CA:")
     if certwarden.run("ca", "init", is_silent=True):
         raise SetupError("the private CA could not be made", AGAIN)
     tell(_CODE)
-    return True
 
 
-def put_to_use(certwarden: Certwarden, line: Line | None, ground: Ground, tell: Tell) -> None:
+def put_to_use(
+    certwarden: Certwarden, line: Line | None, ground: Ground, tell: Tell, *, is_service: bool
+) -> None:
     """Node-RED gets its line and is restarted, once; then the certificate is seen to be served.
 
     Where it is not, settings.js is put back as it was, and Node-RED with it; raises SetupError. So
-    it is where we are interrupted; what kills us is made good by the next run.
+    it is where we are interrupted; what kills us is made good by the next run. `is_service`: the
+    service is started afterwards.
     """
     if line is None:
         _deploy(certwarden)
         return
     if line.proposal is None or not line.node_red.unit:
-        _put(line, tell)
+        tell(_put(line))
         tell(_by_hand(line))  # and what is published then is the service's first pass
+        if not is_service:
+            tell(_DEPLOY)
         return
     if not line.node_red.is_active:
-        _put(line, tell)
+        tell(_put(line))
         _deploy(certwarden)
         tell(_by_hand(line))
         return
@@ -140,8 +148,9 @@ def _restart_with(
     """
     unit, is_put = line.node_red.unit, False
     try:
-        _put(line, tell)
+        said = _put(line)
         is_put = True
+        tell(said)
         tell(f"{unit} is restarted …")
         _restart(ground, line)
         _deploy(certwarden)
@@ -156,8 +165,9 @@ def _restart_with(
         raise SetupError(f"{failure.what}", failure.hint or _log(unit)) from None
     except BaseException:
         if is_ours:
-            tell(f"Interrupted; {line.node_red.settings} is put back …")
-            tell(f"So {_put_back(line, ground)}.")
+            became = _put_back(line, ground)
+            with suppress(Error, OSError):  # of a terminal that may be gone
+                tell(f"Interrupted; {became}.")
         raise
 
 
@@ -173,6 +183,23 @@ def has_clients(certwarden: Certwarden) -> bool:
 def has_authority(state_directory: Path, ground: Ground) -> bool:
     """Whether the private CA is there."""
     return ground.has(state_directory / "authority" / "root.pem")
+
+
+def refuse_other_authority(state_directory: Path, root_pem: bytes, ground: Ground) -> None:
+    """Raises UsageError where there is a private CA already, and it is another one than this."""
+    if not has_authority(state_directory, ground):
+        return
+    place = state_directory / "authority"
+    try:
+        found = read_file(ground.place(place / "root.pem"), MAX_CHAIN_BYTES)
+    except OSError:
+        found = b""
+    if found != root_pem:
+        raise UsageError(
+            f"there is a private CA already, in {place}, and it is not the backup's",
+            "nothing was changed; leave --restore out, or see `certwarden ca show` and move that "
+            "directory away if that CA is no longer wanted",
+        )
 
 
 def issue_first(certwarden: Certwarden, client: FirstClient, tell: Tell) -> None:
@@ -232,16 +259,15 @@ def await_port(address: Address, *, patience: float = _PATIENCE) -> bool:
     return False
 
 
-def _put(line: Line, tell: Tell) -> bool:
-    """Puts the line in; whether the file was changed."""
+def _put(line: Line) -> str:
+    """Puts the line in; says what became of the file."""
+    settings = line.node_red.settings
     if line.proposal is None:
-        tell(f"{line.node_red.settings} is left as it is: {line.why}.\n{line.hint}")
-        return False
+        return f"{settings} is left as it is: {line.why}.\n{line.hint}"
     if line.is_there:
-        return False
+        return f"\n{settings} has certwarden's line already."
     backup = put(line.proposal)
-    tell(f"\n{line.node_red.settings} has certwarden's line now; as it was: {backup.name}")
-    return True
+    return f"\n{settings} has certwarden's line now; as it was: {backup.name}"
 
 
 def _restart(ground: Ground, line: Line) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from certwarden.clock import SystemClock
-from certwarden.errors import ZoneError, as_error
+from certwarden.errors import TargetError, ZoneError, as_error
 from certwarden.frozen import frozen
 from certwarden.lifecycle.canary import try_token
 from certwarden.model import Secret
@@ -17,6 +17,9 @@ from certwarden.targets.foreign import is_root, run_as
 from certwarden.targets.process import Identity
 
 _PATIENCE = timedelta(seconds=10)
+# Seconds: finding the zone is tried for `_PATIENCE`, making the record and removing it for 45 each.
+# The last request of each may take 15 more.
+_LONGEST = 150.0
 
 
 @frozen
@@ -34,7 +37,15 @@ def try_out(token: Secret, trial: Trial) -> None:
         _try(token, trial)
         return
     nobody = pwd.getpwnam("nobody")
-    told = run_as(Identity(nobody.pw_uid, nobody.pw_gid), [], lambda: _told(token, trial))
+    identity = Identity(nobody.pw_uid, nobody.pw_gid)
+    try:
+        told = run_as(identity, [], lambda: _told(token, trial), seconds=_LONGEST)
+    except TargetError:
+        raise ZoneError(
+            "the trial of the token ended before Cloudflare had answered",
+            "look at the connection to the internet, and run it again: what this trial may have "
+            "left at Cloudflare is removed by the next one",
+        ) from None
     if told:
         what, hint = json.loads(told)
         raise ZoneError(what, hint)

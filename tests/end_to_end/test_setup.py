@@ -316,11 +316,11 @@ def comes_back_to_life(house: BareHouse, original: str) -> None:
     container.must("sed", "-i", 's/^\\[dns\\]/&\\nsettle = "0s"/', CONFIG)  # for it takes time
     lent = f"--password-file={HOME}/backup.passphrase"
     container.must(CERTWARDEN, "ca", "backup", "/root/house.backup", lent)
-    container.must(*setup, "--remove", "--purge")
+    shown = container.must(*setup, "--remove", "--purge")
+    assert f"The user certwarden stays: {STICK}/certwarden is left" in shown
     assert container.must("cat", SETTINGS) == original
     left = container.must("find", "/etc", STATE.rpartition("/")[0], "-name", "*certwarden*")
     assert left == ""
-    assert container.run("id", "certwarden").code != 0
     given = (f"--token-file={TOKEN}", f"--backup-passphrase-file={HOME}/backup.passphrase")
     said = [each for each in house.flags() if each.startswith(("--ca-bundle", "--api-url"))]
     done = container.run(*setup, "--restore=/root/house.backup", *given, *said)
@@ -328,6 +328,11 @@ def comes_back_to_life(house: BareHouse, original: str) -> None:
     clients = json.loads(container.must(CERTWARDEN, "client", "list", "--json"))
     assert [each["name"] for each in clients] == ["alice-phone"]
     assert house.served() == container.must(*leaf()).strip()
+
+    # Where nothing is left that is the user's, it goes as well.
+    container.must("rm", "-r", STICK)
+    container.must(*setup, "--remove", "--purge")
+    assert container.run("id", "certwarden").code != 0
 
 
 def leaf() -> tuple[str, str]:

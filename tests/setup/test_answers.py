@@ -45,7 +45,6 @@ def test_a_configuration_leaves_only_secrets_to_be_said() -> None:
 @pytest.mark.parametrize(
     ("answers", "option"),
     [
-        (replace(COMPLETE, client_auth=True), "--recovery-code-file"),
         (replace(COMPLETE, client=FirstClient("anna")), "--client-password-file"),
         (replace(COMPLETE, backup_directory=Path("/b")), "--backup-passphrase-file"),
         (replace(COMPLETE, needs_urls=True), "--notify-urls-file"),
@@ -56,6 +55,15 @@ def test_what_is_shown_once_needs_a_file_where_nobody_looks(answers: Answers, op
     """Else nobody would ever learn it."""
     (named,) = missing(answers, is_configured=False)
     assert option in named
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+def test_the_recovery_code_needs_a_file_where_a_ca_is_made(*, is_configured: bool) -> None:
+    """Whichever target asks for client certificates."""
+    (named,) = missing(COMPLETE, is_configured=is_configured, is_founding=True)
+    assert "--recovery-code-file" in named
+    kept = replace(COMPLETE, recovery_code_file=Path("/c"))
+    assert missing(kept, is_configured=is_configured, is_founding=True) == ()
 
 
 @pytest.mark.parametrize(

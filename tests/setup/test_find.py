@@ -1,6 +1,8 @@
 """Node-RED is found however it is started."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +94,39 @@ def test_the_environment_file_of_the_unit_is_read(tmp_path: Path) -> None:
     )
     (found,) = find_node_reds(ask, {}, home_of)
     assert (found.settings, found.port) == (Path("/srv/red/settings.js"), 1881)
+
+
+def test_no_port_has_thousands_of_digits(tmp_path: Path) -> None:
+    """Anybody may have written that file; Python refuses to read so long a number."""
+    environment = tmp_path / "environment"
+    environment.write_text(f"NODE_RED_OPTIONS='-p {'1' * 5000}'\n")
+    ask = a_unit(
+        "/usr/bin/env node-red-pi $NODE_RED_OPTIONS",
+        EnvironmentFiles=f"{environment} (ignore_errors=yes)",
+    )
+    (found,) = find_node_reds(ask, {}, home_of)
+    assert found.port is None
+
+
+def test_node_is_the_program_that_is_there_now(tmp_path: Path) -> None:
+    """It may have been upgraded, or moved away, since Node-RED was started with it."""
+    node = tmp_path / "node"
+    sleep = shutil.which("sleep")
+    assert sleep
+    shutil.copy(sleep, node)
+    with subprocess.Popen([node, "600"]) as running:
+        try:
+            ask = a_unit("/usr/bin/node /opt/node-red/red.js", MainPID=str(running.pid))
+            (as_started,) = find_node_reds(ask, {}, home_of)
+            shutil.copy(sleep, tmp_path / "newer")
+            (tmp_path / "newer").rename(node)
+            (upgraded,) = find_node_reds(ask, {}, home_of)
+            node.unlink()
+            (gone,) = find_node_reds(ask, {}, home_of)
+        finally:
+            running.kill()
+    assert (as_started.node, upgraded.node) == (node, node)
+    assert gone.node == Path("/usr/bin/node")
 
 
 def test_a_stopped_unit_is_found_and_is_not_active() -> None:

@@ -37,10 +37,24 @@ def texts(changes: list[Change]) -> dict[str, str]:
 def test_users_are_made_with_the_groups_of_keys() -> None:
     """certwarden is in each group, and so is whoever reads there; root is in none."""
     pi = NodeRed(Path("/home/pi/.node-red/settings.js"), "pi")
-    text = texts(users(["tls"], readers(pi, "tls")))[str(SYSUSERS)]
+    text = texts(users(["tls"], [(pi.user, "tls")]))[str(SYSUSERS)]
     assert text.splitlines()[-3:] == ["g tls -", "m certwarden tls", "m pi tls"]
-    assert readers(replace(pi, user="root"), "tls") == []
     assert "\ng " not in texts(users([], []))[str(SYSUSERS)]
+
+
+def test_node_red_reads_its_own_key_and_no_other(tmp_path: Path) -> None:
+    """The key of another program is none of its business; root needs no group."""
+    pi = NodeRed(Path("/home/pi/.node-red/settings.js"), "pi")
+    own = replace(a_target_spec(), settings=pi.settings, group="tls-nodered")
+    others = [
+        replace(a_target_spec(name="mosquitto"), group="tls-mosquitto"),
+        replace(own, name="red", settings=Path("/srv/red/settings.js"), group="tls-red"),
+    ]
+    config = a_config(tmp_path, own, *others)
+    assert readers(pi, config) == [("pi", "tls-nodered")]
+    assert readers(replace(pi, user="root"), config) == []
+    assert readers(None, config) == []
+    assert readers(pi, a_config(tmp_path, replace(own, group=None), *others)) == []
 
 
 def test_units_run_the_program_that_is_installed() -> None:

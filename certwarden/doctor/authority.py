@@ -36,9 +36,13 @@ _OF_CLIENTS = f"{ENDS}client"
 
 def authority(patient: "Patient") -> Iterator[Finding]:
     """Whether it can be read, its key can be opened, and it does not end soon."""
-    seen = patient.authority
-    if seen is None:
+    seen, spec = patient.authority, patient.config.authority
+    if spec is None:
         yield skipped("", "no private CA is configured")
+        return
+    if seen is None:
+        what = "the private CA could not be looked at"
+        yield skipped(spec.name, what, "see what `target-files` says")
         return
     locked: Error | None = None
     if seen.root is not None and not seen.is_locked:

@@ -90,8 +90,7 @@ def objection_to(domain: str, records: Sequence[CaaRecord], applicant: Applicant
     deciding = relevant(domain, records)
     if not deciding:
         return ""
-    ours = {each.lower().rstrip(".") for each in applicant.identities}
-    named = [each for each in deciding if each.issuer and (not ours or each.issuer in ours)]
+    named = _naming(deciding, applicant)
     if not named:
         return f"CAA records do not let {applicant.name} issue: {deciding[0]}"
     by_method = [record for record in named if _allows_method(record)]
@@ -101,6 +100,12 @@ def objection_to(domain: str, records: Sequence[CaaRecord], applicant: Applicant
         account = applicant.account_url or "we have none yet"
         return f"CAA records name another ACME account than ours ({account}): {by_method[0]}"
     return ""
+
+
+def _naming(deciding: Sequence[CaaRecord], applicant: Applicant) -> list[CaaRecord]:
+    """Those that name the CA; where its name is not known, those that name any."""
+    ours = {each.lower().rstrip(".") for each in applicant.identities}
+    return [each for each in deciding if each.issuer and (not ours or each.issuer in ours)]
 
 
 def _strange(records: Sequence[CaaRecord]) -> list[CaaRecord]:
@@ -125,10 +130,16 @@ def _allows_account(record: CaaRecord, account_url: str) -> bool:
 def _remedy(domain: str, records: Sequence[CaaRecord], applicant: Applicant) -> str:
     if strange := _strange(records):
         return f"in Cloudflare's dashboard, remove the record `{strange[0]}`"
-    owner = records[0].owner
-    tag = "issuewild" if any(r.tag == "issuewild" for r in relevant(domain, records)) else "issue"
-    ca = next(iter(applicant.identities), "the CA's name")
-    return f'in Cloudflare\'s dashboard, add the record `{owner} CAA 0 {tag} "{ca}"`'
+    owner, deciding = records[0].owner, relevant(domain, records)
+    tag = "issuewild" if any(each.tag == "issuewild" for each in deciding) else "issue"
+    value = next(iter(applicant.identities), "the CA's name")
+    # They are alternatives: one that binds less than those beside it would undo them.
+    named = _naming(deciding, applicant)
+    if any(each.parameter("accounturi") for each in named):
+        value += "; accounturi=" + (applicant.account_url or "our account's URL")
+    if any(each.parameter("validationmethods") for each in named):
+        value += f"; validationmethods={METHOD}"
+    return f'in Cloudflare\'s dashboard, add the record `{owner} CAA 0 {tag} "{value}"`'
 
 
 def _judge_unknown(domain: str, found: Unknown) -> Finding:

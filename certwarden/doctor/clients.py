@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from certwarden.doctor.finding import Finding, error, ok, skipped, warning
+from certwarden.doctor.finding import Finding, error, minute, ok, skipped, warning
 from certwarden.doctor.targets import pairs
 from certwarden.lifecycle.lists import PROVEN_EVERY
 from certwarden.lifecycle.side_by_side import side_by_side
@@ -262,13 +262,13 @@ def _judge_age(name: str, proof: Proof, crl: Crl, now: datetime, see: str) -> Fi
         what = f"list {crl.number} is installed, and who gets in was last seen with list "
         return warning(name, f"{what}{proof.crl_number}", see)
     if proof.at + PROVEN_EVERY + PROOF_GRACE <= now:
-        what = f"who gets in was last looked at on {proof.at:%Y-%m-%d %H:%M} UTC, not daily"
+        what = f"who gets in was last looked at on {minute(proof.at)}, not daily"
         return warning(name, what, f"see whether the daemon runs; now: {see}")
     return ok(name, _proven(proof))
 
 
 def _proven(proof: Proof) -> str:
-    return f"a good client got in on {proof.at:%Y-%m-%d %H:%M} UTC, a revoked one did not"
+    return f"a good client got in on {minute(proof.at)}, a revoked one did not"
 
 
 # ── the way around a proxy ────────────────────────────────────────────────────────────────────────

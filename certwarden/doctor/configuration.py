@@ -41,10 +41,13 @@ class Rights:
 
 @dataclass(frozen=True)
 class Household:
-    """Who certwarden is here: the state directory's owner, and the groups that are its own."""
+    """Who certwarden is here: the state directory's owner, and the group that is its own.
+
+    In its other groups are the programs that are to read their keys. None: it has no name here.
+    """
 
     uid: int
-    gids: frozenset[int]
+    gid: int | None
 
     @property
     def user(self) -> str:
@@ -54,10 +57,7 @@ class Household:
     @property
     def group(self) -> str:
         """The name of its own group."""
-        try:
-            return _group(pwd.getpwuid(self.uid).pw_gid)
-        except KeyError:
-            return str(self.uid)
+        return str(self.uid) if self.gid is None else _group(self.gid)
 
 
 # ── config.toml ───────────────────────────────────────────────────────────────────────────────────
@@ -84,7 +84,7 @@ def judge_config(rights: Rights, household: Household) -> Finding:
     if rights.mode & stat.S_IWOTH and not rights.mode & stat.S_ISVTX:
         what = "everybody may put another configuration into it"
         return error(subject, what, f"sudo chmod o-w {rights.path}")
-    if rights.mode & stat.S_IWGRP and rights.gid not in (_ROOT, *household.gids):
+    if rights.mode & stat.S_IWGRP and rights.gid not in (_ROOT, household.gid):
         what = f"the group {_group(rights.gid)} may put another configuration into it"
         return warning(subject, what, f"sudo chmod g-w {rights.path}")
     return ok(subject, "only root and certwarden may change it")
@@ -124,7 +124,7 @@ def judge_secret(rights: Rights, household: Household, *, is_readable: bool) -> 
     if rights.uid not in (_ROOT, household.uid):
         what = f"it belongs to {_user(rights.uid)}, who may read and change it"
         return warning(subject, what, modes)
-    if rights.mode & stat.S_IRWXG and rights.gid not in (_ROOT, *household.gids):
+    if rights.mode & stat.S_IRWXG and rights.gid not in (_ROOT, household.gid):
         return warning(subject, f"the group {_group(rights.gid)} may use it", modes)
     return ok(subject, f"only root and certwarden may read it: it is {rights.text}")
 
@@ -245,10 +245,9 @@ def household(config: Config) -> Household:
     except OSError:
         uid = os.geteuid()
     try:
-        user = pwd.getpwuid(uid)
+        return Household(uid, pwd.getpwuid(uid).pw_gid)
     except KeyError:
-        return Household(uid, frozenset())
-    return Household(uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))
+        return Household(uid, None)
 
 
 def _user(uid: int) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from certwarden.frozen import frozen
 
 _COMMAND = re.compile(
-    r"(?<!sudo )\bcertwarden (?=(?:"
+    r"(?<!sudo )(?<!sudo -u USER )\bcertwarden (?=(?:"
     r"ca|client|config|deploy|history|nodered|notify|plan|renew|revoke|setup|snippet|status)\b)"
 )
 

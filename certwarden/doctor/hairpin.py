@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from certwarden.doctor.finding import Finding, ok, skipped, warning
 from certwarden.doctor.host_names import host_of, is_at_home
 from certwarden.doctor.patient import Look, Patient
-from certwarden.doctor.targets import covers
 from certwarden.errors import clean
-from certwarden.model import Address, Observed, Seen, Served, TargetSpec
+from certwarden.model import Address, Observed, Seen, Served, TargetSpec, covers
 from certwarden.targets.ways import Way, look_along, own_addresses
 
 HTTPS = 443  # what people type; a router hands it on to whatever port the target listens at

@@ -72,30 +72,38 @@ def judge_host(
         )
         return
     is_known_here = any(_found(each.system) for each in seen)
+    is_denied_here = any(_found(each.system) == () for each in seen)
     for each in seen:
-        yield from _judge_family(each, ours, is_known_here=is_known_here)
+        if isinstance(each.system, Mute):
+            yield _judge_mute(each, each.system, is_denied_here=is_denied_here)
+        else:
+            yield from _judge_family(each, each.system, ours, is_known_here=is_known_here)
     yield from _judge_forgotten(host, resolutions, ours)
 
 
 def _judge_family(
-    seen: Resolution, ours: Sequence[str], *, is_known_here: bool
+    seen: Resolution, system: Addresses, ours: Sequence[str], *, is_known_here: bool
 ) -> Iterator[Finding]:
     """One family; `is_known_here`: this machine is told an address of the host, of either."""
     world = _found(seen.world)
-    if isinstance(seen.system, Mute):
-        yield _judge_mute(seen, seen.system, world)
-    elif world is None:
-        yield _judge_alone(seen, seen.system.found)
-    elif seen.system.found:
-        yield _judge_known(seen, seen.system.found, world, ours)
+    if world is None:
+        yield _judge_alone(seen, system.found)
+    elif system.found:
+        yield _judge_known(seen, system.found, world, ours)
     elif world and is_known_here:
         yield ok(seen.host, f"{seen.family} is left out here; the other family leads the way")
     elif world:
         yield _judge_missing(seen, world)
 
 
-def _judge_mute(seen: Resolution, system: Mute, world: tuple[str, ...] | None) -> Finding:
-    if world and all(_is_dropped(each) for each in world):
+def _judge_mute(seen: Resolution, system: Mute, *, is_denied_here: bool) -> Finding:
+    """`is_denied_here`: it says that there is none of the other family, and so is not away.
+
+    A resolver that checks signatures fails where it has dropped addresses: unbound does.
+    """
+    world = _found(seen.world)
+    is_heard = is_denied_here and not system.is_late
+    if is_heard and world and all(_is_dropped(each) for each in world):
         return _rebind(seen, world, f"fails for it ({system.why})")
     return skipped(seen.host, f"{seen.family}: this machine's resolver {system.why}")
 

@@ -28,15 +28,18 @@ _NOT_RUNNING = (TargetState.UNREACHABLE, TargetState.PLACEHOLDER)
 def modules(patient: "Patient") -> Iterator[Finding]:
     """Whether certwarden's module in Node-RED has loaded what is current."""
     clock = patient.warden.clock
-    found = [pair for pair in pairs(patient) if isinstance(pair[1].spec.reload, HotReload)]
-    looks = [partial(_reports, target, clock) for _, target in found]
-    for (seen, target), reports in zip(found, side_by_side(looks, clock), strict=True):
+    found = [
+        (target, target_state(seen, target) not in _NOT_RUNNING)
+        for seen, target in pairs(patient)
+        if isinstance(target.spec.reload, HotReload)
+    ]
+    looks = [partial(_reports, target, clock, is_running=runs) for target, runs in found]
+    for (target, runs), reports in zip(found, side_by_side(looks, clock), strict=True):
         if target.installed is not None:
-            state = target_state(seen, target)
-            yield from judge_module(target, reports, is_running=state not in _NOT_RUNNING)
+            yield from judge_module(target, reports, is_running=runs)
 
 
-def _reports(target: ObservedTarget, clock: "Clock") -> "tuple[Report, ...]":
+def _reports(target: ObservedTarget, clock: "Clock", *, is_running: bool) -> "tuple[Report, ...]":
     """What is loaded; one that was published just now is given the time to be noticed."""
     from certwarden.targets.node_red.reports import LOADED, read_reports
 
@@ -44,8 +47,8 @@ def _reports(target: ObservedTarget, clock: "Clock") -> "tuple[Report, ...]":
     deadline = clock.monotonic() + _NOTICED_WITHIN
     while True:
         reports = read_reports(spec.directory / LOADED)
-        is_behind = any(each.generation < f"{current:04d}" for each in reports if each.is_alive)
-        if not is_behind or clock.monotonic() >= deadline:
+        is_behind = any(each.generation < f"{current:04d}" for each in reports)
+        if not is_running or not is_behind or clock.monotonic() >= deadline:
             return reports
         clock.sleep(_LOOK_AGAIN)
 
@@ -66,15 +69,12 @@ def judge_module(
             "into settings.js; restart Node-RED once afterwards; or name its unit in `reload`",
         )
         return
-    living = [each for each in reports if each.is_alive]
     current = f"{installed.number:04d}"
     number = installed.trust.crl.number if installed.trust else None
-    found = [
-        each for report in living or reports for each in _faults(spec, report, current, number)
-    ]
-    if len(living) > 1:
-        pids = ", ".join(str(each.pid) for each in living)
-        what = f"{len(living)} processes have loaded it: {pids}"
+    found = [each for report in reports for each in _faults(spec, report, current, number)]
+    if len(reports) > 1:
+        pids = ", ".join(str(each.pid) for each in reports)
+        what = f"{len(reports)} processes have loaded it: {pids}"
         found.append(warning(name, what, "see which is Node-RED, and stop the other"))
     yield from found or [ok(name, f"generation {current} is loaded in process {reports[0].pid}")]
 

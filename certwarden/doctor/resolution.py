@@ -65,7 +65,9 @@ def judge_port_53(name: str, servers: Sequence[OwnServer] | Error) -> Finding:
         return skipped(name, "nobody tells which servers hold it", RESOLVERS)
     heard = [server for server in servers if not server.silence]
     if not heard:
-        return ok(name, "its servers are not to be reached by port 53; DNS over HTTPS serves")
+        first = servers[0]
+        what = f"its servers do not tell by port 53: {first.label} {first.silence}"
+        return ok(name, f"{what}; DNS over HTTPS serves")
     if all(server.is_authoritative for server in heard):
         return ok(name, f"{heard[0].label} answers by port 53")
     false = next(server for server in heard if not server.is_authoritative)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certwarden.doctor.finding import Finding, error, ok, skipped, warning
+from certwarden.doctor.finding import Finding, error, minute, ok, skipped, warning
 from certwarden.doctor.patient import Look, Patient
 from certwarden.errors import StoreError
 from certwarden.targets.units import Properties, is_booted, show
@@ -106,7 +106,7 @@ def _judge_absence(holder: str, lately: datetime | None, *, is_installed: bool) 
         return skipped(
             "",
             f"certwarden is not installed as a service; somebody has made a pass on "
-            f"{lately:%Y-%m-%d %H:%M} UTC",
+            f"{minute(lately)}",
             "where that was no program, such as cron: `sudo certwarden setup`",
         )
     return warning(
@@ -236,11 +236,10 @@ def judge_passes(
     if last is None:
         return skipped("", "there was no pass yet", "`sudo certwarden renew`")
     if now - last <= patience:
-        return ok("", f"there was a pass lately: its last trace is of {last:%Y-%m-%d %H:%M} UTC")
+        return ok("", f"there was a pass lately: its last trace is of {minute(last)}")
     return warning(
         "",
-        f"there was no pass for {(now - last) // DAILY} days: its last trace is of "
-        f"{last:%Y-%m-%d %H:%M} UTC",
+        f"there was no pass for {(now - last) // DAILY} days: its last trace is of {minute(last)}",
         f"`sudo certwarden renew`, and see `systemctl status {SERVICE} {TIMER}`",
     )
 

@@ -30,6 +30,7 @@ from certwarden.model import (
     UnitReload,
     UnitVerb,
     Unreachable,
+    covers,
 )
 
 if TYPE_CHECKING:
@@ -164,14 +165,6 @@ def _judge_version(
         return
     what = "another certificate than the newest stored one is installed"
     yield warning(spec.name, what, _deploy(spec))
-
-
-def covers(names: Sequence[str], host: str) -> bool:
-    """Whether a certificate for these names is one for the host (RFC 9525 section 6.3)."""
-    wanted = host.lower().rstrip(".")
-    _, _, parent = wanted.partition(".")
-    known = {name.lower() for name in names}
-    return wanted in known or (bool(parent) and f"*.{parent}" in known)
 
 
 def _is_address(host: str) -> bool:
@@ -468,7 +461,7 @@ def readers_of(spec: TargetSpec, facts: "UnitFacts") -> "tuple[Reader | None, Re
     later = reader_of_user(facts.user or "root", facts.group, facts.supplementary_groups)
     now = reader_of_process(facts.main_pid) if facts.main_pid else None
     if now is None or later is None:
-        return later, None
+        return now or later, None
     if later.uid != 0:
         return now, later
     is_reread = isinstance(spec.reload, UnitReload) and spec.reload.verb is UnitVerb.RELOAD

@@ -186,8 +186,9 @@ def look_at_txt(patient: Patient) -> Iterable[Finding]:
 
 def judge_txt(name: str, found: Sequence[SurveyedRecord], ours: Container[str]) -> Finding:
     """By the values at the name; `ours` are those of which the journal knows."""
-    own = [each for each in found if each.content in ours or each.comment == CANARY]
-    strangers = len(found) - len(own)
+    own = [each for each in found if each.content in ours]
+    of_setup = [each for each in found if each.comment == CANARY]
+    strangers = len(found) - len(own) - len(of_setup)
     if strangers > MOST_TXT:
         return warning(
             name,
@@ -198,6 +199,9 @@ def judge_txt(name: str, found: Sequence[SurveyedRecord], ours: Container[str]) 
         )
     if own:
         return ok(name, f"{_records(len(own))} of ours, for the next pass to remove")
+    if of_setup:
+        what = f"{_records(len(of_setup))} of a trial by `setup`, for the next one to remove"
+        return ok(name, f"{what}; nobody is disturbed meanwhile")
     if strangers:
         return ok(name, f"{_records(strangers)} of other programs, which disturb nobody")
     return ok(name, "nothing is left over there")

@@ -5,7 +5,6 @@ Does not judge whether it worked: that is the probe's business. A signal is neve
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import assert_never
 
@@ -14,6 +13,7 @@ from certwarden.model import CommandReload, HotReload, TargetSpec, UnitReload, U
 from certwarden.ports import Reloader
 from certwarden.targets.node_red.reports import LOADED, Report, read_reports
 from certwarden.targets.process import Finished, Limits, run
+from certwarden.targets.units import Properties, show, systemctl
 
 COMMAND_LIMITS = Limits(seconds=60, output=16 * 1024, may_leave_children=True)
 UNIT_LIMITS = Limits(seconds=90, output=16 * 1024)
@@ -87,7 +87,7 @@ class UnitReloader:
 
         Raises TargetError where there is no such unit, which is not one that a person has stopped.
         """
-        finished, found = self._show("LoadState", "ActiveState")
+        found = self._show("LoadState", "ActiveState")
         state, usability = found.get("ActiveState"), found.get("LoadState")
         if usability == "not-found":
             raise TargetError(f"there is no unit {self._unit}", _CORRECT_THE_NAME)
@@ -98,12 +98,13 @@ class UnitReloader:
             )
         if state in _RUNNING or state in _AT_REST:
             return state in _RUNNING
-        raise TargetError(f"systemd does not say whether {self._unit} runs: {_words(finished)}")
+        said = clean(state or "", 40) or "nothing"
+        raise TargetError(f"systemd does not say whether {self._unit} runs: it says {said}")
 
     def reload(self) -> None:
         """Raises TargetError where systemd refuses, fails, or takes longer than 90 s."""
         verb = self._verb.value
-        finished = _systemctl(UNIT_LIMITS, "--no-ask-password", verb, "--", self._unit)
+        finished = systemctl(UNIT_LIMITS, "--no-ask-password", verb, "--", self._unit)
         if finished.status == 0:
             return
         what = f"systemd could not {verb} {self._unit}"
@@ -122,23 +123,18 @@ class UnitReloader:
 
     def complaint(self) -> str:
         try:
-            finished, found = self._show("ActiveState", "Result", "ExecMainStatus")
+            found = self._show("ActiveState", "Result", "ExecMainStatus")
         except TargetError as error:
             return error.what
-        if finished.status != 0:
-            return ""
         state, result = found.get("ActiveState", ""), found.get("Result", "")
         if state in _RUNNING and result in ("", "success"):
             return ""
         status = found.get("ExecMainStatus", "")
         return clean(f"{self._unit} is {state} (result {result}, exit status {status})")
 
-    def _show(self, *properties: str) -> tuple[Finished, dict[str, str]]:
-        """How systemctl ended, and what it says of the unit's properties."""
-        wanted = (f"--property={name}" for name in properties)
-        finished = _systemctl(QUESTION_LIMITS, "show", *wanted, "--", self._unit)
-        lines = finished.output.decode("utf-8", "replace").splitlines()
-        return finished, dict(line.split("=", 1) for line in lines if "=" in line)
+    def _show(self, *properties: str) -> Properties:
+        """What systemd says of the unit, which by an alias it tells by the unit's own name."""
+        return next(iter(show((self._unit,), properties, QUESTION_LIMITS).values()), {})
 
 
 class CommandReloader(NoReloader):
@@ -175,19 +171,6 @@ def _complaint_of(report: Report, current: str) -> str:
     if report.generation != current:
         return f"generation {report.generation or 'none'} is still in use, not {current} {who}"
     return ""
-
-
-def _systemctl(limits: Limits, *arguments: str) -> Finished:
-    program = shutil.which("systemctl")
-    hint = "use `reload = { command = [...] }` where there is no systemd"
-    if program is None:
-        raise TargetError("there is no systemctl on this machine", hint)
-    try:
-        return run((program, *arguments), limits)
-    except OSError as error:
-        raise TargetError(
-            f"{program} cannot be started: {clean(error.strerror or '')}", hint
-        ) from None
 
 
 def _words(finished: Finished) -> str:

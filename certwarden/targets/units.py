@@ -1,7 +1,7 @@
 """What systemd knows of units: asked by systemctl, and nothing changed.
 
-Owns the question and how its answer reads. What a unit's state means is for whoever asks; making
-systemd act is `reload`'s business.
+Owns how systemctl is called, the question, and how its answer reads. What a unit's state means is
+for whoever asks; making systemd act is `reload`'s business.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from certwarden.errors import TargetError, clean
-from certwarden.targets.process import Limits, run
+from certwarden.targets.process import Finished, Limits, run
 
 LIMITS = Limits(seconds=4, output=64 * 1024)
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
@@ -25,19 +25,28 @@ def is_booted() -> bool:
     return BOOTED.is_dir()
 
 
-def show(units: Sequence[str], properties: Sequence[str]) -> dict[str, Properties]:
-    """The units' properties by the units' names; a unit that is not there has a LoadState, too.
+def systemctl(limits: Limits, *arguments: str) -> Finished:
+    """How it ended; raises TargetError where there is none that can be started."""
+    program = shutil.which("systemctl")
+    hint = "use `reload = { command = [...] }` where there is no systemd"
+    if program is None:
+        raise TargetError("there is no systemctl on this machine", hint)
+    try:
+        return run((program, *arguments), limits)
+    except OSError as error:
+        what = f"{program} cannot be started: {clean(error.strerror or '')}"
+        raise TargetError(what, hint) from None
+
+
+def show(
+    units: Sequence[str], properties: Sequence[str], limits: Limits = LIMITS
+) -> dict[str, Properties]:
+    """The units' properties by the units' own names; one that is not there has a LoadState, too.
 
     Raises TargetError where systemd does not answer.
     """
-    program = shutil.which("systemctl")
-    if program is None:
-        raise TargetError("there is no systemctl on this machine", "install systemd")
     wanted = ",".join(["Id", *properties])
-    try:
-        finished = run((program, "show", f"--property={wanted}", "--", *units), LIMITS)
-    except OSError as error:
-        raise TargetError(f"{program} cannot be started: {clean(error.strerror or '')}") from None
+    finished = systemctl(limits, "show", f"--property={wanted}", "--", *units)
     if finished.status != 0:
         said = clean(finished.output[-200:].decode("utf-8", "replace")) or "no answer in time"
         raise TargetError(f"systemd does not answer: {said}", "see `systemctl status`")
@@ -49,12 +58,9 @@ def credentials_of(unit: str) -> frozenset[str]:
 
     By its files: what `systemctl show` says of them is not the same in all versions.
     """
-    program = shutil.which("systemctl")
-    if program is None:
-        return frozenset()
     try:
-        finished = run((program, "cat", "--", unit), LIMITS)
-    except OSError:
+        finished = systemctl(LIMITS, "cat", "--", unit)
+    except TargetError:
         return frozenset()
     text = finished.output.decode("utf-8", "replace")
     return frozenset(_CREDENTIAL.findall(text) if finished.status == 0 else ())

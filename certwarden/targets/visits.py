@@ -3,7 +3,9 @@
 Verifies nothing, and says nothing that a stranger could not say.
 """
 
+import contextlib
 import ipaddress
+import re
 import ssl
 import sys
 import time
@@ -20,6 +22,13 @@ _ENCODING_DER = 2  # of Python's own _ssl: its public name came with Python 3.13
 _LISTENING = "0A"  # proc_pid_net(5)
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_HEAD_BYTES = 8192
+_HEAD_END = b"\r\n\r\n"
+_ANSWER = re.compile(rb"HTTP/[0-9.]+ [0-9]{3}")
+# 400 is what a port for TLS answers to a plain request: that of nginx, Apache, or a program in Go.
+_ASKS_FOR_TLS = re.compile(
+    rb"HTTP/\S+ (?:400|3[0-9]{2}\b.*^location:\s*https:)", re.DOTALL | re.IGNORECASE | re.MULTILINE
+)
 
 
 def served_chain(address: Address, server_name: str, timeout: float = 3.0) -> tuple[bytes, ...]:
@@ -75,15 +84,27 @@ def exposed(ports: Collection[int]) -> tuple[Listener, ...]:
 
 
 def speaks_plain_http(address: Address, timeout: float = 2.0) -> bool:
-    """Whether an HTTP request is answered there without TLS."""
-    deadline = time.monotonic() + timeout
-    try:
-        with connect(address, deadline) as connection:
-            connection.settimeout(max(0.1, deadline - time.monotonic()))
-            connection.sendall(_REQUEST)
-            return connection.recv(5) == b"HTTP/"
-    except (TargetError, OSError):
-        return False
+    """Whether an HTTP request is answered there without TLS.
+
+    Not where it is called a bad one, or sent to HTTPS: so does a proxy that listens there itself.
+    """
+    head = _head_of_answer(address, time.monotonic() + timeout)
+    return bool(_ANSWER.match(head)) and not _ASKS_FOR_TLS.match(head)
+
+
+def _head_of_answer(address: Address, deadline: float) -> bytes:
+    """What is heard of it by then."""
+    head = b""
+    with contextlib.suppress(TargetError, OSError), connect(address, deadline) as connection:
+        connection.settimeout(max(0.1, deadline - time.monotonic()))
+        connection.sendall(_REQUEST)
+        while _HEAD_END not in head and (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            piece = connection.recv(_HEAD_BYTES)
+            if not piece or len(head) > _HEAD_BYTES:
+                break
+            head += piece
+    return head.partition(_HEAD_END)[0]
 
 
 def _listening(lines: Collection[str]) -> Iterator[Address]:

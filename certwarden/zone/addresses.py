@@ -53,9 +53,10 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Mute:
-    """A side that cannot tell, and why, as a predicate."""
+    """A side that cannot tell, and why, as a predicate; `is_late`: it had said nothing in time."""
 
     why: str
+    is_late: bool = False
 
 
 Told = Addresses | Mute
@@ -108,7 +109,8 @@ class HostAddresses:
         )
         places = [(host, family) for host in hosts for family in Family]
         try:
-            told = iter(_aside([partial(ask, *place) for place in places for ask in sides]))
+            tasks = [partial(ask, *place) for place in places for ask in sides]
+            told = iter(_aside(tasks, SECONDS))
         finally:
             servers.close()
         return tuple(
@@ -176,7 +178,7 @@ def _read(reply: dns.message.Message, server: Server, family: Family) -> Told:
 _Ask = Callable[[str, Family], Told]
 
 
-def _aside(tasks: Sequence[Callable[[], Told]], seconds: float = SECONDS) -> list[Told]:
+def _aside(tasks: Sequence[Callable[[], Told]], seconds: float) -> list[Told]:
     """What the tasks say in time, in their order.
 
     They are done in threads of which nobody waits for the end: a resolver knows no limit.
@@ -195,7 +197,7 @@ def _aside(tasks: Sequence[Callable[[], Told]], seconds: float = SECONDS) -> lis
     deadline = time.monotonic() + seconds
     for _ in range(min(MOST_THREADS, len(tasks))):
         threading.Thread(target=work, daemon=True, name="addresses").start()
-    told: list[Told] = [Mute("does not answer")] * len(tasks)
+    told: list[Told] = [Mute("does not answer", is_late=True)] * len(tasks)
     try:
         for _ in tasks:
             place, each = done.get(timeout=max(0.0, deadline - time.monotonic()))

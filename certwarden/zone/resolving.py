@@ -39,7 +39,10 @@ class Resolved:
 
 @dataclass(frozen=True)
 class OwnServer:
-    """How one of a zone's own servers answers by port 53; `silence` is why it does not, if so."""
+    """How one of a zone's own servers answers by port 53; `silence` is why it does not, if so.
+
+    A server that refuses, or was never told of the zone, tells nothing either.
+    """
 
     label: str
     is_authoritative: bool
@@ -94,6 +97,9 @@ class DnsSurvey:
         reply = self._servers.query(server, name, "SOA")
         if isinstance(reply, NoVote):
             return OwnServer(server.label, is_authoritative=False, silence=reply.why)
+        if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            why = f"answers {dns.rcode.to_text(reply.rcode())}"
+            return OwnServer(server.label, is_authoritative=False, silence=why)
         return OwnServer(server.label, is_authoritative=bool(reply.flags & dns.flags.AA))
 
 

@@ -100,14 +100,17 @@ class CloudflareSurvey:
         """Why the token may not change records of the zone; None if it may.
 
         Nothing tells it that a token with these permissions may ask for. So a record is to be
-        deleted whose random id no record has: who may not change anything is told that first.
+        deleted whose random id no record has: that it is not there is told only to who might have
+        removed it. Of a zone that was listed, NO_SUCH_PLACE is about the record.
         """
         missing = [{"id": secrets.token_hex(16)}]
         try:
             self._client.batch(quote(zone.id, safe=""), "deletes", missing)
         except RefusedError as refused:
-            is_unknown_zone = not zone.status and refused.codes & NO_SUCH_PLACE
-            if refused.status in (401, 403) or refused.rate_limited or is_unknown_zone:
+            is_no_such_record = refused.does_not_exist or (
+                zone.status and refused.codes & NO_SUCH_PLACE
+            )
+            if refused.status in (401, 403) or not is_no_such_record:
                 return explain(refused, f"change records of {zone.name}")
         except ReplyLostError as lost:
             raise ZoneError(f"could not ask Cloudflare: {lost}") from None

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from certwarden.config import Config
 from certwarden.doctor.authority import (
+    authority,
     judge_authority,
     judge_clients,
     judge_installed_list,
@@ -15,10 +19,12 @@ from certwarden.doctor.authority import (
     judge_own_backup,
 )
 from certwarden.doctor.finding import Finding, Result
+from certwarden.doctor.patient import Patient
 from certwarden.errors import LockedError, StoreError
 from certwarden.lifecycle.lists import trust_reason
 from certwarden.lifecycle.setbacks import LIST
 from certwarden.model import (
+    AuthoritySpec,
     ClientTrust,
     Crl,
     HotReload,
@@ -30,6 +36,7 @@ from certwarden.model import (
     UnitReload,
     UnitVerb,
 )
+from certwarden.wiring import Warden
 from tests.builders import NOW, a_deploy_record
 from tests.lifecycle.client_facts import (
     ROOT,
@@ -48,6 +55,27 @@ HOT = HotReload()
 def told(findings: Sequence[Finding]) -> list[tuple[Result, str]]:
     assert all(each.remedy for each in findings if each.needs_attention)
     return [(each.result, each.what) for each in findings]
+
+
+@pytest.mark.parametrize(
+    ("configured", "words"),
+    [(None, "no private CA is configured"), (SPEC, "could not be looked at")],
+)
+def test_a_ca_that_nobody_has_looked_at_is_not_called_absent(
+    configured: AuthoritySpec | None, words: str
+) -> None:
+    """As where a target's disk hangs: whether there is one is for the configuration to say."""
+    patient = Patient(
+        config=cast("Config", SimpleNamespace(authority=configured)),
+        warden=cast("Warden", None),
+        now=NOW,
+        observed=(),
+        authority=None,
+        trouble=StoreError("no answer"),
+    )
+    (finding,) = authority(patient)
+    assert finding.result is Result.SKIPPED
+    assert words in finding.what
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,54 @@ def test_caa(domain: str, found: Found, applicant: Applicant, result: Result) ->
     assert not finding.needs_attention or finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("domain", "found", "applicant", "record"),
+    [
+        (APEX, (_issue("digicert.com; accounturi=https://d.test/1"),), LE, "letsencrypt.org"),
+        (
+            APEX,
+            (_issue("letsencrypt.org; accounturi=https://ca.test/1"),),
+            LE,
+            f"letsencrypt.org; accounturi={OURS}",
+        ),
+        (
+            STAR,
+            (_issue("letsencrypt.org; validationmethods=http-01", "issuewild"),),
+            LE,
+            "letsencrypt.org; validationmethods=dns-01",
+        ),
+        (
+            APEX,
+            (_issue("letsencrypt.org; accounturi=https://ca.test/1; validationmethods=http-01"),),
+            LE,
+            f"letsencrypt.org; accounturi={OURS}; validationmethods=dns-01",
+        ),
+        (
+            APEX,
+            (
+                _issue("letsencrypt.org; accounturi=https://ca.test/1"),
+                _issue("letsencrypt.org; validationmethods=http-01"),
+            ),
+            LE,
+            f"letsencrypt.org; accounturi={OURS}; validationmethods=dns-01",
+        ),
+        (
+            APEX,
+            (_issue("letsencrypt.org; accounturi=https://ca.test/1"),),
+            NEW,
+            "letsencrypt.org; accounturi=our account's URL",
+        ),
+    ],
+)
+def test_a_record_that_is_added_binds_as_much_as_those_beside_it(
+    domain: str, found: Found, applicant: Applicant, record: str
+) -> None:
+    """CAA records are alternatives: one without the owner's account or method undoes his others."""
+    remedy = judge_caa(domain, found, applicant).remedy
+    tag = "issuewild" if domain == STAR else "issue"
+    assert f'add the record `{APEX} CAA 0 {tag} "{record}"`' in remedy
+
+
 def test_what_nobody_understands_is_to_be_removed() -> None:
     """No record that is added would help."""
     strange = _issue("x", "tbs", 128)

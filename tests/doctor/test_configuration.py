@@ -1,6 +1,8 @@
 """Who may read and change what: judged by tables of modes, and looked at on a disk."""
 
+import grp
 import os
+import pwd
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from certwarden.doctor.configuration import (
     MOST_TOLD,
     Household,
     Rights,
+    household,
     judge_config,
     judge_place,
     judge_secret,
@@ -26,8 +29,8 @@ from tests.builders import NOW, an_account
 from tests.doctor.premises import Premises, premises
 from tests.fakes_store import RecordingReporter
 
-ROOT, WARDEN, PI = 0, 990, 1000
-HOUSEHOLD = Household(WARDEN, frozenset({WARDEN}))
+ROOT, WARDEN, PI, PROGRAMS = 0, 990, 1000, 1001
+HOUSEHOLD = Household(WARDEN, WARDEN)
 FILE = Path("/etc/certwarden/some.file")
 STATE = Path("/var/lib/certwarden")
 
@@ -204,6 +207,22 @@ def test_planted(house: Premises, plant: Callable[[Premises], object], sentence:
 def _give(path: Path, *, uid: int = -1, gid: int = -1, mode: int = 0o640) -> None:
     os.chown(path, uid, gid)
     path.chmod(mode)
+
+
+def test_a_group_of_programs_is_not_certwardens_own(
+    house: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """certwarden is in its targets' groups, and so are the programs that are to read their keys."""
+    user = pwd.getpwuid(house.state.stat().st_uid)
+    monkeypatch.setattr(os, "getgrouplist", lambda _name, gid: [gid, PROGRAMS])
+    with house.patient() as patient:
+        found = household(patient.config)
+    assert found.group == grp.getgrgid(user.pw_gid).gr_name
+    assert judge_config(_rights(0o775, gid=PROGRAMS), found).result is Result.WARNING
+    readable = judge_secret(_rights(0o640, gid=PROGRAMS), found, is_readable=True)
+    assert readable.result is Result.WARNING
+    own = judge_secret(_rights(0o640, gid=user.pw_gid), found, is_readable=True)
+    assert own.result is Result.OK
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="files can only be given away by root")

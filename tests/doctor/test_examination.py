@@ -125,6 +125,10 @@ def test_every_mistake_of_a_configuration_is_a_finding() -> None:
         ("certwarden renew home", "sudo certwarden renew home"),
         ("sudo certwarden deploy home", "sudo certwarden deploy home"),
         (
+            "run it as Node-RED's user: sudo -u USER certwarden nodered inspect x",
+            "run it as Node-RED's user: sudo -u USER certwarden nodered inspect x",
+        ),
+        (
             "see `certwarden status`, then: certwarden ca unlock",
             "see `sudo certwarden status`, then: sudo certwarden ca unlock",
         ),

@@ -14,7 +14,9 @@ import pytest
 
 from certwarden.doctor import authority, clients, node_red, targets
 from certwarden.doctor.finding import Result
+from certwarden.model import Address
 from certwarden.pki.certificate import read_chain
+from certwarden.targets.visits import speaks_plain_http
 from tests.doctor.looking import look, rewritten, wrong
 from tests.end_to_end.guarded import Guarded, guarded
 from tests.world import World
@@ -216,6 +218,12 @@ def test_a_node_red_beside_its_proxy_is_told(row: Guarded, monkeypatch: pytest.M
         assert wrong(findings) == expected
 
 
+@pytest.mark.parametrize("name", ["node-red-4-hot", "nginx", "haproxy"])
+def test_a_door_for_tls_is_no_way_around_itself(row: Guarded, name: str) -> None:
+    """nginx answers a plain request there, by a 400 that is not encrypted."""
+    assert not speaks_plain_http(Address("127.0.0.1", row.doors[name].port))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as Node-RED's user")
 def test_settings_js_is_run_as_its_owner_and_advised_on(row: Guarded, tmp_path: Path) -> None:
     """As root's own it would not be run at all: that is skipped, with the way to look at it."""
@@ -230,6 +238,6 @@ def test_settings_js_is_run_as_its_owner_and_advised_on(row: Guarded, tmp_path: 
         os.chown(file, 65534, 65534)
         findings = look(row.house, {"node-red-settings": node_red.settings})
     assert skipped.result is Result.SKIPPED
-    assert "sudo -u" in skipped.remedy
+    assert "sudo -u USER certwarden" in skipped.remedy
     assert wrong(findings) == {("node-red-settings", str(file), Result.ERROR)}
     assert any("plain HTTP" in each.what for each in findings)

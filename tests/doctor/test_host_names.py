@@ -9,7 +9,8 @@ from tests.builders import a_certificate_spec, a_target_spec
 
 HOST = "home.example.org"
 OURS = ("192.168.1.10", "2001:db8:1:1::10")
-SILENT = Mute("does not answer")
+SILENT = Mute("does not answer", is_late=True)
+FAILED = Mute("cannot be asked (temporary failure)")
 
 
 def told(*addresses: str) -> Addresses:
@@ -46,7 +47,9 @@ OUT, HOME = told("203.0.113.5"), told("192.168.1.10")
         ((told(), SILENT, SILENT), Result.SKIPPED, "nobody outside could be asked"),
         ((OUT, SILENT, SILENT), Result.SKIPPED, "does not answer"),
         ((SILENT, OUT, OUT), Result.SKIPPED, "does not answer"),
-        ((SILENT, HOME, HOME), Result.ERROR, "rebinding"),
+        ((FAILED, HOME, HOME), Result.ERROR, "rebinding"),
+        ((FAILED, OUT, OUT), Result.SKIPPED, "temporary failure"),
+        ((SILENT, HOME, HOME), Result.SKIPPED, "does not answer"),
         ((told(), HOME, HOME), Result.ERROR, "rebinding"),
         ((told(), SILENT, HOME), Result.ERROR, "rebinding"),
         ((told(), OUT, OUT), Result.WARNING, "knows no A"),
@@ -62,6 +65,13 @@ def test_each_difference_has_its_meaning(
     assert worst(findings) is result
     assert any(words in each.what for each in findings)
     assert all(each.remedy for each in findings if each.needs_attention)
+
+
+@pytest.mark.parametrize("other", [SILENT, FAILED])
+def test_a_resolver_that_tells_nothing_at_all_is_away(other: Mute) -> None:
+    """It drops no answer where it gives none."""
+    findings = judged((FAILED, HOME, HOME), (other, told(), told()))
+    assert worst(findings) is Result.SKIPPED
 
 
 def test_an_override_of_ipv4_alone_is_told() -> None:

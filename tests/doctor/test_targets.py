@@ -12,7 +12,6 @@ import pytest
 from certwarden.doctor.finding import Finding, Result
 from certwarden.doctor.targets import (
     Reading,
-    covers,
     judge_certificate,
     judge_chain,
     judge_files,
@@ -40,8 +39,9 @@ from certwarden.model import (
     UnitReload,
     UnitVerb,
     Unreachable,
+    covers,
 )
-from certwarden.targets.readers import Reader, UnitFacts
+from certwarden.targets.readers import Reader, UnitFacts, reader_of_process
 from tests.builders import NOW, a_deploy_record, a_self_signed_pem, a_stored, a_target_spec
 from tests.lifecycle.facts import DAY, a_leaf, a_version, found
 
@@ -381,3 +381,5 @@ def test_a_unit_of_a_user_who_is_not_there_has_no_reader() -> None:
     spec = a_target_spec(reload=UNIT)
     facts = UnitFacts("x", "loaded", "inactive", None, 0, user="no-such-user")
     assert readers_of(spec, facts) == (None, None)
+    running = replace(facts, main_pid=os.getpid())  # DynamicUser=, without libnss-systemd
+    assert readers_of(spec, running) == (reader_of_process(os.getpid()), None)

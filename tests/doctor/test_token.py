@@ -15,6 +15,8 @@ from certwarden.doctor.token import (
 )
 from certwarden.errors import ConfigError, Error, Mistake, ZoneError
 from certwarden.model import TokenHealth
+from certwarden.zone.client import CloudflareClient
+from certwarden.zone.refusals import RefusedError
 from certwarden.zone.survey import SurveyedZone
 from tests.builders import NOW
 from tests.doctor.premises import Premises, premises
@@ -159,6 +161,54 @@ def test_zone_ids(house: Premises) -> None:
     assert [each.result for each in _look(house)] == [Result.OK, Result.OK]
     house.cloudflare_settings = f'zone_ids = {{ "example.org" = "{"f" * 32}" }}'
     assert [each.result for each in _look(house)] == [Result.OK, Result.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("plant", "sentence"),
+    [
+        (lambda _: "not-a-token", "cannot read the API token"),
+        (_revoked, "does not accept the API token any more"),
+        (lambda house: house.cloudflare.add_token(DNS_READ).secret, "change records"),
+    ],
+)
+def test_with_zone_ids_no_token_is_called_good_that_is_not(
+    house: Premises, plant: Callable[[Premises], str], sentence: str
+) -> None:
+    """Nothing is listed then that would be refused before."""
+    house.secret = plant(house)
+    zone_id = house.store.zone_named("example.org").id
+    house.cloudflare_settings = f'zone_ids = {{ "example.org" = "{zone_id}" }}'
+    with house.patient() as patient:
+        (finding,) = look_at_zones(patient)
+    assert finding.result is Result.ERROR
+    assert sentence in finding.what
+
+
+@pytest.mark.parametrize(
+    ("refused", "result"),
+    [
+        (RefusedError(404, [(81044, "Record does not exist.")]), Result.OK),
+        (RefusedError(404, [(7003, "Could not route"), (7000, "No route")]), Result.OK),
+        (RefusedError(403, [(7003, "Could not route"), (10000, "No")]), Result.ERROR),
+        (RefusedError(400, [(6003, "Invalid request headers")]), Result.ERROR),
+        (RefusedError(400, [(9106, "Missing X-Auth-Key")]), Result.ERROR),
+        (RefusedError(400, [(10000, "Authentication error")]), Result.ERROR),
+        (RefusedError(400, [(424242, "Never heard of")]), Result.SKIPPED),
+        (RefusedError(429, []), Result.SKIPPED),
+    ],
+)
+def test_only_what_is_refused_for_the_record_alone_shows_the_permission(
+    house: Premises, monkeypatch: pytest.MonkeyPatch, refused: RefusedError, result: Result
+) -> None:
+    """That the record is not there is told to who may remove it; whatever else is no permission."""
+
+    def refuse(*_: object) -> None:
+        raise refused
+
+    monkeypatch.setattr(CloudflareClient, "batch", refuse)
+    with house.patient() as patient:
+        (finding,) = look_at_zones(patient)
+    assert finding.result is result
 
 
 def test_api_fails(house: Premises) -> None:

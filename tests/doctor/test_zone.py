@@ -132,12 +132,16 @@ def _txt(count: int, value: str = "v{}", comment: str = "") -> list[SurveyedReco
         (_txt(MOST_TXT), Result.OK, f"{MOST_TXT} TXT records of other"),
         (_txt(MOST_TXT + 1), Result.WARNING, f"left {MOST_TXT + 1} TXT records"),
         (_txt(1, "ours"), Result.OK, "of ours"),
-        (_txt(1, comment=CANARY), Result.OK, "of ours"),
+        (_txt(2, comment=CANARY), Result.OK, "2 TXT records of a trial by `setup`"),
+        ([*_txt(1, "ours"), *_txt(1, comment=CANARY)], Result.OK, "1 TXT record of ours"),
+        ([*_txt(1, comment=CANARY), *_txt(MOST_TXT)], Result.OK, "of a trial by"),
         ([*_txt(1, "ours"), *_txt(MOST_TXT + 1)], Result.WARNING, "other programs"),
     ],
 )
 def test_txt(found: list[SurveyedRecord], result: Result, word: str) -> None:
-    """Ours are swept, a few of others' disturb nobody, many are to be deleted."""
+    """Ours are swept, by a pass or by `setup`; a few of others' disturb nobody, many are to be
+    deleted.
+    """
     finding = judge_txt(CHALLENGE, found, {"ours"})
     assert (finding.result, word in finding.what) == (result, True), finding
 

@@ -102,10 +102,10 @@ def test_a_unit_is_active_when_somebody_wants_it_to_run(
     systemctl: FakeSystemctl, state: str, *, expected: bool
 ) -> None:
     """One that is on its way up was not stopped by a person; one that failed does not run."""
-    calls = systemctl(f"printf 'LoadState=loaded\\nActiveState={state}\\n'")
+    calls = systemctl(f"printf 'Id={UNIT}\\nLoadState=loaded\\nActiveState={state}\\n'")
 
     assert a_reloader(UnitReload(UNIT, UnitVerb.RESTART)).is_active() is expected
-    assert calls.read_text() == f"show --property=LoadState --property=ActiveState -- {UNIT}\n"
+    assert calls.read_text() == f"show --property=Id,LoadState,ActiveState -- {UNIT}\n"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_unit_that_does_not_exist_was_not_stopped_by_a_person(
     systemctl: FakeSystemctl, usability: str, what: str, hint: str
 ) -> None:
     """A misspelt name is told, though systemd calls such a unit inactive and ends with 0."""
-    systemctl(f"printf 'LoadState={usability}\\nActiveState=inactive\\n'")
+    systemctl(f"printf 'Id={UNIT}\\nLoadState={usability}\\nActiveState=inactive\\n'")
 
     with pytest.raises(TargetError) as caught:
         a_reloader(UnitReload(UNIT, UnitVerb.RESTART)).is_active()
@@ -152,7 +152,8 @@ def test_without_systemctl_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_a_unit_that_went_down_says_how(systemctl: FakeSystemctl) -> None:
     """Node-RED ends with status 0 where it cannot use a key: then only its state shows it."""
-    systemctl("printf 'ActiveState=inactive\\nResult=success\\nExecMainStatus=0\\n'")
+    said = "ActiveState=inactive\\nResult=success\\nExecMainStatus=0"
+    systemctl(f"printf 'Id={UNIT}\\n{said}\\n'")
 
     complaint = a_reloader(UnitReload(UNIT, UnitVerb.RESTART)).complaint()
 
@@ -161,7 +162,8 @@ def test_a_unit_that_went_down_says_how(systemctl: FakeSystemctl) -> None:
 
 def test_a_unit_that_runs_has_no_complaint(systemctl: FakeSystemctl) -> None:
     """Why it does not serve what it should is then for its log to say."""
-    systemctl("printf 'ActiveState=active\\nResult=success\\nExecMainStatus=0\\n'")
+    said = "ActiveState=active\\nResult=success\\nExecMainStatus=0"
+    systemctl(f"printf 'Id={UNIT}\\n{said}\\n'")
 
     assert a_reloader(UnitReload(UNIT, UnitVerb.RESTART)).complaint() == ""
 

@@ -89,6 +89,16 @@ def test_the_living_count_before_the_dead(tmp_path: Path, dead_pid: int) -> None
     assert [report.pid for report in read_reports(tmp_path)] == [os.getpid()]
 
 
+def test_of_several_dead_the_newest_counts(tmp_path: Path, dead_pid: int) -> None:
+    """None seems to live in a container; what was written there before its last start is over."""
+    for age, pid in enumerate((dead_pid, 4_194_305, 4_194_306)):
+        path = put(tmp_path, f'{{"generation": "000{9 - age}"}}', f"{pid}.json")
+        os.utime(path, (1000 - age, 1000 - age))
+    assert [report.generation for report in read_reports(tmp_path)] == ["0009"]
+    put(tmp_path, "{", "4194307.json")
+    assert [report.generation for report in read_reports(tmp_path)] == ["0009"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can write as somebody else")
 def test_a_number_that_was_given_to_another_users_process_is_no_life(tmp_path: Path) -> None:
     """Node-RED has ended, and its number goes on: what it said last is nobody's."""

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,55 @@ def test_where_nothing_is_shown_there_is_no_chain() -> None:
     assert served_chain(a_closed_port(), "example.org") == ()
     with serving(lambda connection: connection.sendall(b"HTTP/1.1 400 \r\n\r\n")) as address:
         assert served_chain(address, "example.org") == ()
-        assert speaks_plain_http(address)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", True),
+        (b"HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\nLocation: /ui\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nlocation: https://example.org/\r\n\r\n", True),
+        (b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n", False),
+        (b"HTTP/1.1 301 Moved Permanently\r\nlocation: HTTPS://example.org/\r\n\r\n", False),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", False),
+        (b"", False),
+    ],
+)
+def test_a_door_that_asks_for_tls_is_no_way_around(head: bytes, *, expected: bool) -> None:
+    """A proxy's port for TLS answers a plain request with 400, or sends it to HTTPS."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(head)
+
+    with serving(answer) as address:
+        assert speaks_plain_http(address) is expected
     assert not speaks_plain_http(a_closed_port())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"HT", b"TP/1.1 200 OK\r\n"], True),
+        ([b"HTTP/1.1 301 Moved\r\nLoc", b"ation: https://example.org/\r\n\r\n"], False),
+    ],
+)
+def test_an_answer_may_come_in_pieces_and_without_an_end(
+    pieces: list[bytes], *, expected: bool
+) -> None:
+    """What has been heard when the time is over counts."""
+    release = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+            release.wait(0.05)
+        release.wait(30)
+
+    with serving(answer) as address:
+        assert speaks_plain_http(address, timeout=0.4) is expected
+        release.set()
 
 
 def test_tls_is_no_plain_http(tmp_path: Path) -> None:

@@ -161,6 +161,13 @@ def surveyed(stack: ExitStack) -> dict[str, object]:
     return _survey(scene)
 
 
+def surveyed_lame(stack: ExitStack) -> dict[str, object]:
+    """One of the servers was never told of the zone."""
+    scene = Scene(stack)
+    scene.own[1].inject(DnsFault("refused"))
+    return _survey(scene)
+
+
 def surveyed_lying(stack: ExitStack) -> dict[str, object]:
     """Port 53 is intercepted."""
     scene = Scene(stack)
@@ -186,7 +193,7 @@ SCENARIOS: dict[str, Callable[[ExitStack], dict[str, object]]] = {
     scenario.__name__: scenario
     for scenario in (
         *(honest, unnamed_zone, stale, unreachable, swallowed, lying, no_resolver),
-        *(surveyed, surveyed_lying),
+        *(surveyed, surveyed_lame, surveyed_lying),
     )
 }
 

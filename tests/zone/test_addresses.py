@@ -101,6 +101,22 @@ def test_a_silent_resolver_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     assert time.monotonic() - begun < 3
 
 
+def test_our_own_limit_is_told_from_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a resolver that fails, somebody says so; our own limit is nobody's word."""
+
+    def fail(*_: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    told = by_system("home.example.org", Family.A)
+    assert told == Mute("cannot be asked (Temporary failure in name resolution)")
+    monkeypatch.setattr(addresses, "SECONDS", 0.1)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(1))
+    looks = HostAddresses(clock=SystemClock(), nameservers=[Address("127.0.0.1", 9)])
+    found, _ = looks.look(["home.example.org"])
+    assert found.system == Mute("does not answer", is_late=True)
+
+
 def test_what_the_system_says() -> None:
     """Its hosts file counts; a name that is none is a side that cannot tell."""
     assert by_system("localhost", Family.A) == Addresses(("127.0.0.1",))

@@ -36,18 +36,19 @@ class Report:
     error: str
     client_auth: bool | None = None
     crl_number: int | None = None
-    is_alive: bool = True  # for all that can be told from here
 
 
 def read_reports(directory: Path) -> tuple[Report, ...]:
     """The reports of living processes, the newest first; unreadable ones are left out.
 
-    Where none seems to live, those of all: a process in a container counts its own numbers.
+    Where none seems to live, the newest alone: a process in a container counts its own numbers,
+    and those from before its last start are over.
     """
     entries = [entry for entry in _entries(directory) if entry.name.endswith(".json")]
     living = [entry for entry in entries if _is_alive(entry)]
     newest = sorted(living or entries, key=_age)[:MAX_REPORTS]
-    return tuple(report for entry in newest if (report := _read(entry)) is not None)
+    reports = tuple(report for entry in newest if (report := _read(entry)) is not None)
+    return reports if living else reports[:1]
 
 
 def forget_the_dead(directory: Path) -> None:
@@ -112,7 +113,6 @@ def _read(entry: os.DirEntry[str]) -> Report | None:
         error=_text(found.get("error"), 300),
         client_auth=found["client_auth"] if type(found.get("client_auth")) is bool else None,
         crl_number=found["crl_number"] if type(found.get("crl_number")) is int else None,
-        is_alive=_is_alive(entry),
     )
 
 

@@ -62,7 +62,7 @@ def a_house_with_node_red(directory: Path, seen: Unreachable | None, clock: Fake
     )
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 4_194_305])
+@pytest.mark.parametrize("pid", [os.getpid(), 4_194_305], ids=["living", "in a container"])
 def test_a_module_is_given_the_time_to_take_up_what_is_new(tmp_path: Path, pid: int) -> None:
     """It looks every five seconds while it runs, also in a container, whose process is not ours."""
     report = tmp_path / "loaded" / f"{pid}.json"

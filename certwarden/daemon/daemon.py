@@ -154,10 +154,7 @@ class Daemon:
         self._next_tick = now + min(self._pace.tick, self._systemd.watchdog or self._pace.tick)
         if self._exit_code is not None or self._settings is None:
             return
-        if jump := self._jumps.look():
-            where = "forward" if jump > 0 else "back"
-            self._tell(Level.WARNING, f"the clock was set {where} by {abs(jump):.0f} s")
-            self._is_pass_due = True
+        self._look_at_clock()
         self._look_at_calls(now)
         if self._synchronisation.is_awaited:
             self._look_at_synchronisation(now)
@@ -167,6 +164,13 @@ class Daemon:
         if self._is_healthy and self._systemd.watchdog and self._next_tick >= self._next_feeding:
             self._next_feeding = now + self._systemd.watchdog
             self._systemd.notify("WATCHDOG=1")
+
+    def _look_at_clock(self) -> None:
+        """Whatever was planned by a clock that has been set since is planned anew."""
+        if jump := self._jumps.look():
+            where = "forward" if jump > 0 else "back"
+            self._tell(Level.WARNING, f"the clock was set {where} by {abs(jump):.0f} s")
+            self._is_pass_due = True
 
     def _look_at_calls(self, now: float) -> None:
         if self._calls is not None and self._calls.is_called():
@@ -326,6 +330,8 @@ class Daemon:
         self._arm({RECONCILE: Appointment(RECONCILE, at, "the last pass failed")})
 
     def _arm(self, agenda: Mapping[str, Appointment]) -> None:
+        # What is armed by a clock that is wrong for less than a tick would else stay armed by it.
+        self._look_at_clock()
         self._jobs.arm({job: each.at for job, each in agenda.items()})
         first = min(agenda.values(), key=lambda each: each.at)
         why = f": {first.why}" if first.why else ""

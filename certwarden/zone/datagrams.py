@@ -58,12 +58,13 @@ class Datagrams:
         try:
             family = dns.inet.af_for_address(server.where)
             destination = dns.inet.low_level_address_tuple((server.where, server.port), family)
-            query, wire = self._message(question)
+            peer = _packed(family, server.where, server.port)
+            query, wire = self._message(question, peer)
             asked = _Asked(question, query, wire, destination, family, list(_deadlines()))
             self._send(asked)
         except (OSError, dns.exception.DNSException, ValueError) as error:
             return NoVote(f"cannot be asked ({clean(str(error), 80) or type(error).__name__})")
-        self._asked[*_packed(family, server.where, server.port), query.id] = asked
+        self._asked[*peer, query.id] = asked
         return None
 
     def answers(self, awaited: Iterable[Question], seconds: float) -> dict[Question, Answer | None]:
@@ -86,13 +87,20 @@ class Datagrams:
             if not missing or now >= until:
                 return come
 
-    def _message(self, question: Question) -> tuple[dns.message.Message, bytes]:
-        """The same each time but for its id, and made once: it is sent again and again."""
+    def _message(
+        self, question: Question, peer: tuple[bytes, int]
+    ) -> tuple[dns.message.Message, bytes]:
+        """The same each time but for its id, and made once: it is sent again and again.
+
+        No two questions that a server still has to answer have the same id.
+        """
         if question not in self._messages:
             query = query_for(question.server, question.name, "TXT")
             self._messages[question] = query, query.to_wire()[2:]
         query, rest = self._messages[question]
         query.id = secrets.randbits(16)
+        while (*peer, query.id) in self._asked:
+            query.id = secrets.randbits(16)
         return query, query.id.to_bytes(2, "big") + rest
 
     def _send(self, asked: _Asked) -> None:

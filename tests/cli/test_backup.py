@@ -141,14 +141,14 @@ def test_a_revocation_after_the_backup_is_not_forgotten(machine: Machine) -> Non
     machine.must("ca", "restore", "ca.backup", "--password-file", "seal")
     assert clients(machine)["alice"] == "revoked"
     assert machine.must("ca", "show", "--json").json["crl"]["number"] > number
-    assert serial.upper() in crl_text(machine)
+    assert int(serial, 16) in revoked_serials(machine)
 
 
-def crl_text(machine: Machine) -> str:
+def revoked_serials(machine: Machine) -> set[int]:
     from cryptography import x509
 
     crl = x509.load_pem_x509_crl(machine.must("ca", "crl").out.encode())
-    return " ".join(f"{each.serial_number:X}" for each in crl)
+    return {each.serial_number for each in crl}
 
 
 def test_it_is_said_that_revocations_may_be_missing(machine: Machine) -> None:

@@ -364,6 +364,20 @@ def test_a_jump_of_the_clock_runs_one_pass_within_a_tick(
     assert "the clock was set " in daemon.err()
 
 
+def test_a_pass_during_which_the_clock_was_set_is_followed_by_one(
+    daemon: Watched, wallshift: WallShift
+) -> None:
+    """Without waiting for a tick: the clock may be right again by then, and all armed by it."""
+    daemon.pace["tick"] = 600
+    daemon.behave(seconds=1)
+    daemon.environ = dict(wallshift.env)
+    daemon.start()
+    daemon.wait_for_passes(1)
+    wallshift.shift(86400)
+    daemon.wait_for_passes(2)
+    assert "the clock was set forward by" in daemon.err()
+
+
 def soon(hours: float) -> Mapping[str, object]:
     return {"at": f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"}
 

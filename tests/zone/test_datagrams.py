@@ -1,5 +1,6 @@
 """Datagrams: many questions at once, and which datagram answers which of them."""
 
+import secrets
 import socket
 import threading
 import time
@@ -92,6 +93,18 @@ def test_all_at_once(datagrams: Datagrams, server: DnsServer) -> None:
     assert datagrams.answers(asked, 30) == {
         each: Shown(frozenset({f"{VALUE}{number}"})) for number, each in enumerate(asked)
     }
+
+
+def test_no_two_questions_under_way_have_the_same_id(
+    datagrams: Datagrams, server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fifty, two would in one case of fifty; the first of them would never be answered."""
+    drawn = iter([7, 7, 8])
+    monkeypatch.setattr(secrets, "randbits", lambda _: next(drawn))
+    asked = [question(server, number) for number in range(2)]
+    for each in asked:
+        datagrams.ask(each)
+    assert set(datagrams.answers(asked, 30)) == set(asked)
 
 
 def test_again_and_again(datagrams: Datagrams, server: DnsServer) -> None:

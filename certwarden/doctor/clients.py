@@ -31,6 +31,7 @@ from certwarden.model import (
     TargetSpec,
     Unreachable,
 )
+from certwarden.pki.certificate import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from certwarden.doctor.patient import Patient
@@ -257,8 +258,11 @@ def _judge_of_locked(name: str, proof: Proof | None) -> Finding:
 
 
 def _judge_age(name: str, proof: Proof, crl: Crl, now: datetime, see: str) -> Finding:
-    """Lists come daily, and with each of them somebody looks."""
+    """Lists come daily, and with each of them somebody looks, minutes later at most."""
     if proof.crl_number < crl.number:
+        if now < crl.this_update + CLOCK_SKEW + _MINUTES:
+            what = f"list {crl.number} is quite new, and who gets in with it is about to be seen"
+            return skipped(name, what)
         what = f"list {crl.number} is installed, and who gets in was last seen with list "
         return warning(name, f"{what}{proof.crl_number}", see)
     if proof.at + PROVEN_EVERY + PROOF_GRACE <= now:

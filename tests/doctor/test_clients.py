@@ -34,7 +34,7 @@ from tests.lifecycle.facts import DAY, HOUR, a_leaf
 IN = Answer(Admission.LET_IN, "127.0.0.1:1880 let it in (HTTP 200)")
 OUT = Answer(Admission.REFUSED, "127.0.0.1:1880 dropped it without a word")
 WHO_KNOWS = Answer(Admission.UNKNOWN, "127.0.0.1:1880 gives no answer in time")
-TARGET = a_client_target(a_list(), HotReload())
+TARGET = a_client_target(a_list(signed_at=NOW - HOUR), HotReload())
 ALL_OUT = {"no certificate": OUT, "a certificate of another CA": OUT, "a revoked one": OUT}
 
 
@@ -124,6 +124,15 @@ def test_the_last_proof_says_whether_good_clients_get_in(
     finding = judge_proof(TARGET, proof, NOW, is_locked=is_locked)
     assert finding.result is result
     assert finding.remedy or not finding.needs_attention
+
+
+def test_a_list_that_is_quite_new_is_about_to_be_looked_at() -> None:
+    """The daemon signs first, and proves a moment later: no fault, until it takes too long."""
+    fresh = a_client_target(a_list(signed_at=NOW), HotReload())
+    late = a_client_target(a_list(signed_at=NOW - timedelta(minutes=10)), HotReload())
+    proof = a_proof(number=6)
+    assert judge_proof(fresh, proof, NOW, is_locked=False).result is Result.SKIPPED
+    assert judge_proof(late, proof, NOW, is_locked=False).result is Result.WARNING
 
 
 def test_without_any_proof_nobody_has_looked() -> None:

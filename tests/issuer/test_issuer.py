@@ -130,7 +130,10 @@ def test_profile_that_is_not_offered_lists_those_that_are(
 
 def test_replaced_certificate_is_named_in_the_order(user: Household, proxy: FaultProxy) -> None:
     """The CA is told which certificate the order replaces, by the id that it knows."""
-    replaces = renewal_certificate_id(user.obtain().chain_pem[0])
+    # Pebble does not find one whose serial is short and begins with a set bit: 1 in some hundreds.
+    obtained = (user.obtain() for _ in range(5))
+    pair = next(each for each in obtained if int(each.certificate.serial, 16).bit_length() % 8)
+    replaces = renewal_certificate_id(pair.chain_pem[0])
     proxy.forget_requests()
     user.issuer().place(DOMAINS, None, replaces)
     assert _replaced(proxy) == [replaces]

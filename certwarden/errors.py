@@ -9,6 +9,7 @@
     ├── StoreError         our own files: unreadable, inconsistent, or not to be written
     ├── IssuerError        the conversation with the public CA (RFC 8555)
     ├── ZoneError          the conversation with the DNS provider
+    ├── InvitationError    a token that no certificate is to be had for, or not any more
     ├── LockedError        the private CA's key needs a passphrase that is not to be had here
     ├── TargetError        a target's files, its reload or its handshake
     ├── ClockError         the wall clock is not to be trusted, so that nothing is signed
@@ -186,6 +187,13 @@ class ZoneError(Error):
     ) -> None:
         super().__init__(what, hint, permanent=permanent, retry_after=retry_after)
         self.code = code
+
+
+class InvitationError(Error):
+    """What was shown is no open invitation: wrong, late, used, or withdrawn. Which, it never says.
+
+    Whoever guesses must not learn from it.
+    """
 
 
 class LockedError(Error):

@@ -135,6 +135,19 @@ def read_file(path: Path, limit: int) -> bytes:
     return bytes(data)
 
 
+@contextmanager
+def in_memory(name: str, data: bytes) -> Iterator[str]:
+    """A path at which the data can be read for a while, and which leads to memory, not to a disk.
+
+    For libraries that take keys and certificates by their path only.
+    """
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
+
+
 def has_temporaries(directory: Path) -> bool:
     """Whether a writer is at work in the directory, or one was killed there."""
     try:

@@ -207,6 +207,7 @@ class AuthoritySpec:
     passphrase_file: Path
     client_lifetime: timedelta = timedelta(days=825)
     crl_lifetime: timedelta = timedelta(days=30)
+    invite_listen: Address | None = None  # where the service hands out what it invites to
 
 
 @frozen
@@ -452,6 +453,7 @@ class ClientCertificate:
     revoked_at: datetime | None = None
     reason: RevocationReason | None = None
     supersede_at: datetime | None = None
+    seen_at: datetime | None = None  # last, by a target that can tell
 
     def is_valid_at(self, instant: datetime) -> bool:
         """Whether it lets its client in."""
@@ -461,6 +463,41 @@ class ClientCertificate:
             and self.not_before <= instant <= self.not_after
         )
         return is_within and self.is_signed and self.revoked_at is None
+
+
+class Enrolment(StrEnum):
+    """How a client comes by the certificate that it is invited to."""
+
+    PAGE = "page"  # a person, in the browser of the device: the key is made here
+    EST = "est"  # a program that has made its own key (RFC 7030)
+
+
+@frozen
+class Invitation:
+    """A client certificate that is there for the asking, once, by whoever has the token.
+
+    Of the token, only `id` and a digest of its secret part are kept. `tries_left` is how many
+    wrong secrets it will still bear, `serial` that of the certificate that it was redeemed for.
+    `enrolment` is the way that is expected, and once it was redeemed the one that was gone.
+    """
+
+    id: str
+    digest: str  # SHA-256 over the secret part, in hex
+    name: str
+    email: str | None
+    lifetime: timedelta | None  # of the certificate; None is the configured one
+    enrolment: Enrolment
+    made_at: datetime
+    ends_at: datetime
+    tries_left: int
+    redeemed_at: datetime | None = None
+    serial: str | None = None
+    withdrawn_at: datetime | None = None
+
+    def is_open_at(self, instant: datetime) -> bool:
+        """Whether it can be redeemed."""
+        is_used = self.redeemed_at is not None or self.withdrawn_at is not None
+        return not is_used and self.tries_left > 0 and self.made_at <= instant < self.ends_at
 
 
 @frozen
@@ -901,6 +938,7 @@ class Job(StrEnum):
     RENEWAL_INFO = "renewal-info"
     TOKEN = "token"  # noqa: S105 - the name of a job
     CRL = "crl"
+    INVITATIONS = "invitations"
 
 
 @frozen

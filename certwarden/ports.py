@@ -25,8 +25,10 @@ from certwarden.model import (
     DeployOutcome,
     DeployRecord,
     Draft,
+    Enrolment,
     Event,
     Installed,
+    Invitation,
     KeptBackup,
     Order,
     Pair,
@@ -469,8 +471,67 @@ class Register(Protocol):
     def forget_probes(self, before: datetime) -> None:
         """Probes that were never revoked and ended before that instant are of no interest."""
 
+    def saw(self, serials: Mapping[str, datetime]) -> None:
+        """Clients' certificates that a target has seen in use, and when last.
+
+        An instant never moves back; serials that are not a client's are passed over.
+        """
+
+    def watched_since(self) -> datetime | None:
+        """Since when every target can tell whom it lets in; None where one of them cannot."""
+
+    def set_watched_since(self, at: datetime | None) -> None: ...
     def backed_up_at(self) -> datetime | None: ...
     def set_backed_up_at(self, at: datetime) -> None: ...
+
+
+class Invitations(Protocol):
+    """The CA's book of invitations, beside the register and in the same database.
+
+    All methods raise StoreError; writing is durable when they return. Whoever writes holds the
+    lock on the authority.
+    """
+
+    def add(self, invitation: Invitation) -> None:
+        """Writes it down; open ones of the same client are withdrawn by it."""
+
+    def find(self, invitation_id: str) -> Invitation | None:
+        """The one that a token names, open or not."""
+
+    def open(self, now: datetime) -> tuple[Invitation, ...]:
+        """Those that can be redeemed, the one that ends soonest first."""
+
+    def of(self, name: str) -> tuple[Invitation, ...]:
+        """All of a client, newest first."""
+
+    def miss(self, invitation_id: str) -> None:
+        """One try less."""
+
+    def redeem(
+        self,
+        invitation_id: str,
+        now: datetime,
+        certificate: ClientCertificate,
+        pem: bytes,
+        *,
+        enrolment: Enrolment,
+        supersede_at: datetime,
+    ) -> None:
+        """Burns the token and enters the signed certificate, in one transaction.
+
+        `enrolment` is how it was really redeemed, whatever was expected. The client's other valid
+        certificates are to be revoked at `supersede_at`, or earlier if that was said before. MUST
+        refuse, by StoreError, one that is not open at `now`.
+        """
+
+    def withdraw(self, invitation_id: str, at: datetime) -> None:
+        """It cannot be redeemed any more; one that was redeemed stays as it is."""
+
+    def withdraw_all(self, at: datetime) -> None:
+        """None can be redeemed any more, whatever a clock says of their time."""
+
+    def forget(self, before: datetime) -> None:
+        """Those that ended before that instant and were never redeemed are of no interest."""
 
 
 class Authority(Protocol):
@@ -665,6 +726,7 @@ class Locks(Protocol):
     def authority(self) -> AbstractContextManager[None]:
         """The private CA: its register, its key, and its list."""
 
+    def try_authority(self) -> AbstractContextManager[None]: ...
     def target(self, name: str) -> AbstractContextManager[None]: ...
     def try_target(self, name: str) -> AbstractContextManager[None]: ...
 
@@ -684,11 +746,26 @@ class TimeSources(Protocol):
 class Messenger(Protocol):
     """Reaches a person."""
 
+    @property
+    def has_readers(self) -> bool:
+        """Whether there is anybody to send to, beside the heartbeat's watchdog."""
+
     def send(self, title: str, text: str) -> None:
         """Sends it everywhere it is configured to; raises NotifyError."""
 
     def heartbeat(self) -> None:
         """Says that a pass was good; raises NotifyError."""
+
+
+class Door(Protocol):
+    """Where the service hands out certificates: who comes while it is open is received.
+
+    All methods raise TargetError.
+    """
+
+    def is_open(self) -> bool: ...
+    def open(self) -> None: ...
+    def shut(self) -> None: ...
 
 
 class Metrics(Protocol):
@@ -726,6 +803,8 @@ class Neighbours(Protocol):
     @property
     def register(self) -> Register: ...
     @property
+    def invitations(self) -> Invitations: ...
+    @property
     def authority(self) -> Authority: ...
     @property
     def proofs(self) -> Proofs: ...
@@ -752,6 +831,9 @@ class Neighbours(Protocol):
     def caa_records(self) -> CaaRecords: ...
     def messenger(self) -> Messenger | None: ...
     def metrics(self) -> Metrics | None: ...
+    def door(self) -> Door | None:
+        """None where the service hands out nothing."""
+
     def staging_issuer(self, directory_url: str) -> Issuer | None:
         """Where a try at the directory can prove itself first, if there is such a place."""
 
@@ -765,6 +847,13 @@ class Neighbours(Protocol):
     def reloader(self, target: str) -> Reloader: ...
     def probe(self, target: str) -> Probe | None: ...
     def client_probe(self, target: str) -> ClientProbe | None: ...
+    def sightings(self, target: str) -> Mapping[str, datetime] | None:
+        """The certificates that the target says it has let in, by serial, and when last.
+
+        None where nothing there can tell, for now. Advice, which may be wrong or forged; an instant
+        may be in the future.
+        """
+
     def call_daemon(self) -> None:
         """Has it make a pass in a while, for what this command may leave undone; StoreError."""
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from certwarden.ports import (
     Belongings,
     CaaRecords,
     ClientProbe,
+    Door,
     Issuer,
     Messenger,
     Metrics,
@@ -96,7 +98,8 @@ class Warden:
         self.certificates = CertificateStore(state, reporter=reporter, read_only=is_read_only)
         self.attempts = self.journal = self.revocations = self.deploys = self.history = ledger
         self.limits, self.suggestions, self.watch = ledger.limits, ledger.suggestions, ledger.watch
-        self.register, self.proofs = ledger.register, ledger.proofs
+        self.register, self.invitations = ledger.register, ledger.invitations
+        self.proofs = ledger.proofs
         self.archive = ledger.archive
         self.authority = AuthorityStore(state, reporter=reporter)
         self.locks = FileLocks(state, reporter, purpose, sleep=self.clock.sleep)
@@ -163,6 +166,15 @@ class Warden:
         from certwarden.metrics import MetricsFile
 
         return MetricsFile(self._config.metrics.file)
+
+    def door(self) -> Door | None:
+        """Where the service hands out certificates, if that is configured."""
+        authority = self._config.authority
+        if authority is None or authority.invite_listen is None:
+            return None
+        from certwarden.targets.door import SocketDoor
+
+        return SocketDoor()
 
     # ── the CA and the DNS provider: heavy, so made only where an order is placed ─────────────────
 
@@ -312,6 +324,12 @@ class Warden:
 
         spec: TargetSpec = self._targets[target]
         return TlsClientProbe(spec.probe, spec.probe_name, spec.kind) if spec.probe else None
+
+    def sightings(self, target: str) -> Mapping[str, datetime] | None:
+        """Whom certwarden's module in the target's program has let in, and when last."""
+        from certwarden.targets.node_red.reports import LOADED, read_sightings
+
+        return read_sightings(self._targets[target].directory / LOADED)
 
     def websocket_probe(self, target: str) -> ClientProbe | None:
         """Who asks the target for the websocket of Node-RED's editor, where it speaks HTTP."""

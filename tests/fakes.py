@@ -4,7 +4,7 @@ Each fake stands in a module of its own beside this one and is held to the real 
 promises by the contract tests.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from certwarden.errors import Error, LockedError
@@ -32,12 +32,12 @@ from certwarden.ports import (
     Shelf,
     Zone,
 )
-from tests.fakes_authority import FakeAuthority, FakeBelongings, a_proof_book, a_register
+from tests.fakes_authority import FakeAuthority, FakeBelongings, a_proof_book, the_books
 from tests.fakes_clients import FakeClientProbe
 from tests.fakes_issuer import FakeRenewalInfos
 from tests.fakes_store import FakeCertificates, FakeClock, FakeLedger, FakeLocks, RecordingReporter
 from tests.fakes_targets import FakeProbe, FakeReloader, FakeShelf
-from tests.fakes_watch import FakeTimeSources
+from tests.fakes_watch import FakeDoor, FakeTimeSources
 from tests.fakes_zone import FakeCaaRecords
 
 
@@ -69,6 +69,7 @@ class FakeTarget:
         self.program = FakeReloader(self.shelf, is_unit=is_unit)
         self.probe = FakeProbe(self.program)
         self.clients = FakeClientProbe(self.program, now)
+        self.sightings: dict[str, datetime] | None = None
 
 
 class FakeMetrics:
@@ -115,9 +116,11 @@ class FakeWorld:
         self.infos = FakeRenewalInfos()
         self.setups: dict[str | None, str] = {}
         self.metric = FakeMetrics()
+        self.doors = FakeDoor()
         self.locks = FakeLocks()
         self.calls = 0  # for the daemon
-        self.authority, self.register = FakeAuthority(), a_register()
+        self.authority = FakeAuthority()
+        self.register, self.invitations = the_books()
         self.proofs = a_proof_book()
         self.authority_spec: AuthoritySpec | None = None
         self.key: PrivateKey | None = None  # the private CA's; without it there is no passphrase
@@ -152,6 +155,10 @@ class FakeWorld:
 
     def metrics(self) -> Metrics | None:
         return self.metric
+
+    def door(self) -> FakeDoor | None:
+        spec = self.authority_spec
+        return self.doors if spec is not None and spec.invite_listen is not None else None
 
     def staging_issuer(self, directory_url: str) -> Issuer | None:  # noqa: ARG002 - there is one
         return self._staging
@@ -194,6 +201,9 @@ class FakeWorld:
     def client_probe(self, target: str) -> ClientProbe | None:
         fake = self.targets[target]
         return fake.clients if fake.spec.probe else None
+
+    def sightings(self, target: str) -> Mapping[str, datetime] | None:
+        return self.targets[target].sightings
 
     def probe(self, target: str) -> Probe | None:
         fake = self.targets[target]

@@ -12,6 +12,7 @@ from certwarden.model import Crl, Pair, Root, Secret
 from certwarden.pki.authority import read_root
 from certwarden.store.backup import StateBelongings
 from certwarden.store.database import Database
+from certwarden.store.invitations import InvitationBook
 from certwarden.store.proofs import ProofBook
 from certwarden.store.register import Register
 from certwarden.store.schema import MIGRATIONS
@@ -96,6 +97,12 @@ class FakeBelongings(StateBelongings):
 def a_register() -> Register:
     """The real register over a database in memory, empty."""
     return Register(_in_memory())
+
+
+def the_books() -> tuple[Register, InvitationBook]:
+    """The real register, and the invitations beside it in one database in memory."""
+    database = _in_memory()
+    return Register(database), InvitationBook(database)
 
 
 def a_proof_book() -> ProofBook:

@@ -483,6 +483,9 @@ class FakeLocks:
     def authority(self) -> AbstractContextManager[None]:
         return self._hold("authority")
 
+    def try_authority(self) -> AbstractContextManager[None]:
+        return self._hold("authority")
+
     def try_target(self, name: str) -> AbstractContextManager[None]:
         return self._hold(f"target-{name}")
 

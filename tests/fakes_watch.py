@@ -1,8 +1,8 @@
-"""Stand-ins for those who can tell the time, and for who reaches a person."""
+"""Stand-ins for those who can tell the time, for who reaches a person, and for the door."""
 
 from datetime import UTC, datetime, timedelta
 
-from certwarden.errors import NotifyError
+from certwarden.errors import NotifyError, TargetError
 
 
 class FakeTimeSources:
@@ -37,10 +37,12 @@ class FakeTimeSources:
 class FakeMessenger:
     """Remembers what it sent, as (title, text); `failure` is raised while it is set.
 
-    A partial failure is raised after somebody was reached.
+    A partial failure is raised after somebody was reached. Without `readers` there is only the
+    heartbeat.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, readers: bool = True) -> None:
+        self.has_readers = readers
         self.sent: list[tuple[str, str]] = []
         self.heartbeats = 0
         self.failure: NotifyError | None = None
@@ -55,3 +57,27 @@ class FakeMessenger:
         if self.failure is not None:
             raise self.failure
         self.heartbeats += 1
+
+
+class FakeDoor:
+    """Opens and shuts, and counts how often; `failure` is raised instead while it is set."""
+
+    def __init__(self) -> None:
+        self.stands_open = False
+        self.moves = 0
+        self.failure: TargetError | None = None
+
+    def is_open(self) -> bool:
+        return self.stands_open
+
+    def open(self) -> None:
+        self._move(stands_open=True)
+
+    def shut(self) -> None:
+        self._move(stands_open=False)
+
+    def _move(self, *, stands_open: bool) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.stands_open = stands_open
+        self.moves += 1

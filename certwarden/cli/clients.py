@@ -83,7 +83,12 @@ def renew(arguments: Namespace) -> int:
 def list_clients(arguments: Namespace) -> int:
     """All client certificates."""
     with open_authority(arguments, read_config(arguments), is_read_only=True) as (warden, _):
-        show_clients(warden.register.clients(), warden.clock.now(), is_json=arguments.json)
+        show_clients(
+            warden.register.clients(),
+            warden.clock.now(),
+            is_json=arguments.json,
+            watched_since=warden.register.watched_since(),
+        )
     return DONE
 
 
@@ -92,10 +97,17 @@ def show(arguments: Namespace) -> int:
     config = read_config(arguments)
     with open_authority(arguments, config, is_read_only=True) as (warden, root):
         certificates = _named(warden, arguments.name)
-        now = warden.clock.now()
+        now, since = warden.clock.now(), warden.register.watched_since()
     domains = _guarded(config)
     policy = auto_select_policy(root.name, arguments.name, domains) if domains else None
-    show_client(arguments.name, certificates, policy, now, is_json=arguments.json)
+    show_client(
+        arguments.name,
+        certificates,
+        policy,
+        now,
+        is_json=arguments.json,
+        watched_since=since,
+    )
     return DONE
 
 
@@ -120,13 +132,17 @@ def revoke(arguments: Namespace) -> int:
 
     config = read_config(arguments)
     with open_authority(arguments, config) as (warden, _):
-        if not _SERIAL.fullmatch(arguments.subject):
+        now = warden.clock.now()
+        is_invited = arguments.subject in {each.name for each in warden.invitations.open(now)}
+        if not is_invited and not _SERIAL.fullmatch(arguments.subject):
             _named(warden, arguments.subject)  # with a suggestion where it is not known
         if has_terminal():  # without one, or a passphrase, it is written down all the same
             with suppress(UsageError):
                 open_key(warden)
         reason = RevocationReason(arguments.reason)
         result = withdraw(warden, config.certificates, arguments.subject, reason)
+    if is_invited:
+        show_line(f"{arguments.subject}: the invitation is withdrawn")
     show_withdrawal(result)
     return DONE if result.is_good else FAILED
 

@@ -20,13 +20,6 @@ from certwarden.model import Secret
 from certwarden.pki.bundles import BundleFormat, build_bundle, check_password
 from certwarden.pki.protection import generate_password
 
-_EXTENSIONS = {
-    BundleFormat.P12: "p12",
-    BundleFormat.P12_LEGACY: "p12",
-    BundleFormat.MOBILECONFIG: "mobileconfig",
-    BundleFormat.PEM: "pem",
-}
-
 
 @dataclass(frozen=True)
 class Wrapping:
@@ -135,7 +128,7 @@ def prepare_batch(arguments: Namespace, outputs: Outputs, names: Sequence[str]) 
 
 
 def _file_name(name: str, form: BundleFormat) -> str:
-    return f"{name}.{_EXTENSIONS[form]}"
+    return f"{name}.{form.extension}"
 
 
 def _wrapping(form: BundleFormat, file: Path | None, outputs: Outputs) -> Wrapping:

@@ -58,6 +58,7 @@ def adopt(world: Neighbours, estate: Estate, passphrase: Secret, *, is_locked: b
     key_pem = encrypt_key(estate.key, passphrase)
     with world.locks.authority():
         refuse_existing(world)
+        world.invitations.withdraw_all(now)  # who was invited by another one
         world.archive.put_back(inheritance.booked)
         number = max(inheritance.last_number, world.register.last_number())
         world.register.take_over(inheritance.revoked, number)

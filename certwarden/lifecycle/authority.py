@@ -183,7 +183,11 @@ def trusted_now(world: Neighbours) -> datetime:
 
 
 def _retire_clients(world: Neighbours, now: datetime) -> None:
-    """What a CA that was moved away has issued gets nobody in any more, and its names are free."""
+    """What a CA that was moved away has issued gets nobody in any more, and its names are free.
+
+    Whom it has invited would be handed a certificate of another one.
+    """
+    world.invitations.withdraw_all(now)
     serials = [each.serial for each in world.register.clients() if each.revoked_at is None]
     world.register.revoke(serials, RevocationReason.CESSATION_OF_OPERATION, now)
 

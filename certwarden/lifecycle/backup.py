@@ -191,8 +191,9 @@ def refuse_existing(world: Neighbours) -> None:
 def restore(world: Neighbours, backup: Backup) -> Restored:
     """Puts the CA, its book and the accounts back; what is there already of the book stays.
 
-    The CA itself comes last: until then nothing is in the way of another `restore`, and from then
-    on a pass signs the list. Raises UsageError where there is a CA already.
+    Nobody is invited any more. The CA itself comes last: until then nothing is in the way of
+    another `restore`, and from then on a pass signs the list. Raises UsageError where there is a CA
+    already.
     """
     root = read_root(backup.root_pem)
     refuse_existing(world)
@@ -201,6 +202,8 @@ def restore(world: Neighbours, backup: Backup) -> Restored:
             world.belongings.put_account(account)
     with world.locks.authority():
         refuse_existing(world)
+        # What was used or withdrawn since, a book that was put back as well does not know.
+        world.invitations.withdraw_all(world.clock.now())
         own = [backup.crl_pem] if backup.crl_pem is not None else []
         found = _genuine([*world.belongings.lists(), *own], backup.root_pem)
         world.archive.put_back(backup.booked)

@@ -15,8 +15,10 @@ from certwarden.lifecycle.lists import SUPERSEDED_AFTER
 from certwarden.model import ClientCertificate, Event, KeyType, Root, Secret
 from certwarden.pki.authority import build_client, check_identity, client_dates, new_serial
 from certwarden.pki.csr import read_csr
-from certwarden.pki.keys import generate_key_pair
+from certwarden.pki.keys import PrivateKey, generate_key_pair
 from certwarden.ports import Neighbours
+
+ISSUED = "client-issued"  # in the history
 
 
 @dataclass(frozen=True)
@@ -127,25 +129,51 @@ def _sign(
     keys: Sequence[tuple[Secret | None, bytes]],
     now: datetime,
 ) -> tuple[IssuedClient, ...]:
-    spec, key = required_spec(world), world.signing_key()
-    entries = []
-    for request in requests:
-        not_before, not_after = client_dates(root, now, request.lifetime or spec.client_lifetime)
-        entries.append(
-            ClientCertificate(
-                new_serial(), request.name, request.email, not_before, not_after, is_signed=False
-            )
-        )
+    key = world.signing_key()
+    entries = [entry_for(world, root, request, now) for request in requests]
     world.register.add(entries)
-    issued = []
-    for entry, (key_pem, public_key) in zip(entries, keys, strict=True):
-        pem = build_client(root.pem, key, entry, public_key)
-        issued.append(IssuedClient(replace(entry, is_signed=True), pem, key_pem))
+    issued = [certify(root, key, *each) for each in zip(entries, keys, strict=True)]
     world.register.signed({each.certificate.serial: each.pem for each in issued})
     if len(issued) == 1:
-        only = issued[0].certificate
-        text = f"a certificate (serial {only.serial}) was issued to the client {only.name}"
+        record_issue(world, issued[0].certificate, now)
     else:
         text = f"{len(issued)} client certificates were issued"
-    record(world, Event(now, "client-issued", None, None, text))
+        record(world, Event(now, ISSUED, None, None, text))
     return tuple(issued)
+
+
+# ── the parts of it, for whoever else issues ──────────────────────────────────────────────────────
+
+
+def entry_for(
+    world: Neighbours, root: Root, request: ClientRequest, now: datetime
+) -> ClientCertificate:
+    """What is to be signed, under a serial of its own; raises MaterialError for a root at its end.
+
+    It is in no book yet, and must be in one before anybody is handed the certificate.
+    """
+    lifetime = request.lifetime or required_spec(world).client_lifetime
+    not_before, not_after = client_dates(root, now, lifetime)
+    return ClientCertificate(
+        new_serial(), request.name, request.email, not_before, not_after, is_signed=False
+    )
+
+
+def certify(
+    root: Root,
+    signing_key: PrivateKey,
+    entry: ClientCertificate,
+    client_key: tuple[Secret | None, bytes],
+) -> IssuedClient:
+    """The entry's certificate, for a client's key: its PEM, if it was made here, and its SPKI."""
+    key_pem, public_key = client_key
+    pem = build_client(root.pem, signing_key, entry, public_key)
+    return IssuedClient(replace(entry, is_signed=True), pem, key_pem)
+
+
+def record_issue(world: Neighbours, certificate: ClientCertificate, now: datetime) -> None:
+    """The line of the history."""
+    text = (
+        f"a certificate (serial {certificate.serial}) was issued to the client {certificate.name}"
+    )
+    record(world, Event(now, ISSUED, None, None, text))

@@ -47,6 +47,8 @@ from certwarden.model import (
 from certwarden.pki.keys import PrivateKey
 from certwarden.ports import Level, Neighbours, Visit
 
+# Why one certificate of a client is revoked that may well have another one.
+_FOR_ANOTHER = (RevocationReason.UNSPECIFIED, RevocationReason.SUPERSEDED)
 _SERIAL = re.compile(r"[0-9a-f]{32,40}")  # random ones of 159 bits are hardly ever shorter
 
 
@@ -80,14 +82,25 @@ def withdraw(
 ) -> Withdrawal:
     """Revokes a client's certificates, or the one of that serial, and sees that it is out.
 
-    What is revoked already stays so, and is verified again. Raises UsageError where there is no
-    such client, StoreError and Busy where it could not even be written down.
+    A client that is named is not invited any more, either; it may have no certificate yet. Nor is
+    that of a serial, where the reason is a bad one. What is revoked already stays so, and is
+    verified again. Raises UsageError where there is no such client, StoreError and Busy where it
+    could not even be written down.
     """
     root = required_root(world)
     world.call_daemon()  # should we be killed, or something be left open
     with world.locks.authority():
         now = world.clock.now()  # whatever it shows: that it is revoked must not wait
-        chosen = _chosen(world, name_or_serial) or _stranger(world, name_or_serial, reason, now)
+        chosen = _chosen(world, name_or_serial)
+        uninvited = {name_or_serial}
+        if reason not in _FOR_ANOTHER:
+            uninvited |= {each.name for each in chosen}
+        invitations = [each for name in uninvited for each in world.invitations.of(name)]
+        for each in invitations:
+            if each.redeemed_at is None and each.withdrawn_at is None:
+                world.invitations.withdraw(each.id, now)
+        if not chosen and not invitations:
+            chosen = _stranger(world, name_or_serial, reason, now)
         world.register.revoke([each.serial for each in chosen], reason, now)
     names = ", ".join(sorted({each.name or each.serial for each in chosen}))
     text = f"{names}: revoked ({reason.value})"

@@ -97,7 +97,10 @@ def content_mark(root_pem: bytes, certificates: Iterable[ClientCertificate]) -> 
 
 
 def _row(booked: Booked) -> dict[str, object]:
-    return {**_fields(booked.certificate), "pem": booked.pem and booked.pem.decode()}
+    # When it was last seen is no part of what tells whether anything has changed.
+    seen_at = _instant_text(booked.certificate.seen_at)
+    pem = booked.pem and booked.pem.decode()
+    return {**_fields(booked.certificate), "seen_at": seen_at, "pem": pem}
 
 
 def _fields(certificate: ClientCertificate) -> dict[str, object]:
@@ -128,6 +131,7 @@ def _booked(fields: _Fields) -> Booked:
         revoked_at=_instant(fields["revoked_at"]),
         reason=None if reason is None else RevocationReason(_text(fields, "reason")),
         supersede_at=_instant(fields["supersede_at"]),
+        seen_at=_instant(fields.get("seen_at")),  # not in backups from before it was known
     )
     return Booked(certificate, _bytes(fields["pem"]))
 

@@ -42,6 +42,11 @@ class BundleFormat(StrEnum):
     MOBILECONFIG = "mobileconfig"  # Apple's devices, with a name and an explanation
     PEM = "pem"  # certificate and encrypted key: curl, programs
 
+    @property
+    def extension(self) -> str:
+        """How a file of it ends; devices go by that."""
+        return "p12" if self is BundleFormat.P12_LEGACY else self.value
+
 
 def build_bundle(
     form: BundleFormat,

@@ -42,6 +42,9 @@ MAX_KEY_BYTES = 16 * 1024
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _PASSPHRASE_GROUPS, _PASSPHRASE_GROUP = 6, 5  # 135 bits
 _PASSWORD_GROUPS, _PASSWORD_GROUP = 3, 6  # 81 bits
+_PASSWORD = re.compile(
+    "-".join([f"[{_LETTERS}]{{{_PASSWORD_GROUP}}}"] * _PASSWORD_GROUPS).encode("ascii")
+)
 
 # OpenSSL's own programs lend scrypt 32 MiB, and n = 2^15 is a little more than that.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**14, 8, 2
@@ -81,6 +84,11 @@ def normalise_passphrase(passphrase: Secret) -> Secret:
 def generate_password() -> Secret:
     """A random password of at least 80 bits for a bundle, which is typed on a phone."""
     return _generate(_PASSWORD_GROUPS, _PASSWORD_GROUP)
+
+
+def is_generated_password(password: Secret) -> bool:
+    """Whether it has the form of one that `generate_password` makes, wherever it was made."""
+    return _PASSWORD.fullmatch(password.reveal()) is not None
 
 
 def _generate(groups: int, length: int) -> Secret:

@@ -13,7 +13,7 @@ from certwarden.store.schema import instant_text, optional_text
 
 _COLUMNS = (
     *("serial", "purpose", "name", "email", "not_before", "not_after", "is_signed", "pem"),
-    *("revoked_at", "reason", "revoked_under", "supersede_at"),
+    *("revoked_at", "reason", "revoked_under", "supersede_at", "seen_at"),
 )
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM client_certificates ORDER BY id"  # noqa: S608 - ours
 # Of a row without an end nothing but the serial is known: it was taken over from a list.
@@ -68,6 +68,7 @@ def _values(rows: Sequence[Booked], last_number: int) -> Iterator[tuple[object, 
             *(optional_text(each.revoked_at), each.reason),
             last_number if each.revoked_at else None,
             optional_text(each.supersede_at),
+            optional_text(each.seen_at),
         )
 
 

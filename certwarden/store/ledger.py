@@ -3,9 +3,9 @@
 What is about to be done is written down before it is done, so that whoever comes after a power cut
 knows of it. Implements the ports Attempts, TxtJournal, Revocations, Deploys and History on one
 database, and shares that with the books beside it: what was spent of a CA's limits, what CAs said
-about renewals, the watch over clock, token and what was told, the private CA's register, and the
-proofs of who is let in. What is kept is bounded by count, never by age: a wrong clock must not make
-it forget; the register forgets nothing.
+about renewals, the watch over clock, token and what was told, the private CA's register and its
+invitations, and the proofs of who is let in. What is kept is bounded by count, never by age: a
+wrong clock must not make it forget; the register forgets nothing.
 """
 
 import json
@@ -31,6 +31,7 @@ from certwarden.model import (
 from certwarden.ports import Reporter
 from certwarden.store.archive import RegisterArchive
 from certwarden.store.database import Database
+from certwarden.store.invitations import InvitationBook
 from certwarden.store.proofs import ProofBook
 from certwarden.store.register import Register
 from certwarden.store.schema import MIGRATIONS, instant_text, optional_instant
@@ -45,8 +46,8 @@ EVENTS_KEPT = 10_000
 class Ledger:
     """The ledger at `path`. Safe for threads; every write is on the disk when it returns.
 
-    Its books `limits`, `suggestions`, `watch`, `register` and `proofs` are the ports of those
-    names.
+    Its books `limits`, `suggestions`, `watch`, `register`, `invitations` and `proofs` are the ports
+    of those names.
 
     `read_only` is for commands that change nothing: where there is no ledger yet, none is made.
     A damaged one counts as none, and the reporter is told; who writes sets it aside. All methods
@@ -61,6 +62,7 @@ class Ledger:
         self.suggestions = SuggestionBook(self._database)
         self.watch = WatchBook(self._database, path.parent)
         self.register = Register(self._database)
+        self.invitations = InvitationBook(self._database)
         self.proofs = ProofBook(self._database)
         self.archive = RegisterArchive(self._database)
 

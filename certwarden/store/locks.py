@@ -49,6 +49,10 @@ class FileLocks:
         """The private CA: its register, its key, and its list."""
         return self._hold("authority", self._patience)
 
+    def try_authority(self) -> AbstractContextManager[None]:
+        """The same without waiting: Busy at once where it is held."""
+        return self._hold("authority", timedelta())
+
     def target(self, name: str) -> AbstractContextManager[None]:
         """What is done to a target's files and its program."""
         return self._hold(f"target-{name}", self._patience)

@@ -24,7 +24,7 @@ from certwarden.store.schema import instant_text, optional_instant, optional_tex
 
 _COLUMNS = (
     "serial, purpose, name, email, not_before, not_after, is_signed, revoked_at, reason,"
-    " supersede_at"
+    " supersede_at, seen_at"
 )
 # What the next list holds. RFC 5280 section 3.3: an entry stays until it was in a list that was
 # signed after its certificate's end; `previous` is when the last one was, NULL where that is not
@@ -52,7 +52,7 @@ class Register:
         with self._database.transaction() as connection:
             known = _known(connection, serials)
             if not known:
-                _insert(connection, certificates, _last_number(connection))
+                insert(connection, certificates)
         if known:
             raise StoreError(
                 f"the register has a certificate of the serial {min(known)} already",
@@ -64,10 +64,7 @@ class Register:
         with self._database.transaction() as connection:
             unknown = certificates.keys() - _known(connection, certificates)
             if not unknown:
-                connection.executemany(
-                    "UPDATE client_certificates SET is_signed = TRUE, pem = ? WHERE serial = ?",
-                    [(pem, serial) for serial, pem in certificates.items()],
-                )
+                mark_signed(connection, certificates)
         _refuse(unknown)
 
     def clients(self) -> tuple[ClientCertificate, ...]:
@@ -99,6 +96,34 @@ class Register:
                 (ClientPurpose.PROBE, instant_text(before)),
             )
 
+    def saw(self, serials: Mapping[str, datetime]) -> None:
+        """Clients' certificates that a target has seen in use, and when last.
+
+        An instant never moves back; serials that are not a client's are passed over.
+        """
+        if not serials:
+            return
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE client_certificates SET seen_at = :at WHERE serial = :serial"
+                " AND purpose = :purpose AND coalesce(seen_at < :at, TRUE)",
+                [
+                    {"serial": serial, "at": instant_text(at), "purpose": ClientPurpose.CLIENT}
+                    for serial, at in serials.items()
+                ],
+            )
+
+    def watched_since(self) -> datetime | None:
+        """Since when every target can tell whom it lets in; None where one of them cannot."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT watched_since FROM authority_book").fetchone()
+            return optional_instant(row["watched_since"])
+
+    def set_watched_since(self, at: datetime | None) -> None:
+        """Writes down since when."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE authority_book SET watched_since = ?", (optional_text(at),))
+
     # ── revocations ───────────────────────────────────────────────────────────────────────────────
 
     def revoke(self, serials: Sequence[str], reason: RevocationReason, at: datetime) -> None:
@@ -116,11 +141,8 @@ class Register:
         """They are to be revoked at that instant, or earlier if that was said before."""
         with self._database.transaction() as connection:
             unknown = set(serials) - _known(connection, serials)
-            connection.executemany(
-                "UPDATE client_certificates"
-                " SET supersede_at = min(:at, coalesce(supersede_at, :at)) WHERE serial = :serial",
-                [] if unknown else [{"serial": each, "at": instant_text(at)} for each in serials],
-            )
+            if not unknown:
+                supersede(connection, serials, at)
         _refuse(unknown)
 
     def superseded(self, now: datetime) -> tuple[str, ...]:
@@ -150,7 +172,7 @@ class Register:
             for each in entries:
                 if each.serial not in known:
                     strangers.setdefault(each.serial, _stranger(each))
-            _insert(connection, [*strangers.values()], _last_number(connection), is_signed=True)
+            insert(connection, [*strangers.values()], is_signed=True)
             _revoke(connection, [each for each in entries if each.serial in known])
         return tuple(strangers)
 
@@ -275,16 +297,17 @@ def _refuse(unknown: set[str]) -> None:
         )
 
 
-def _insert(
+def insert(
     connection: sqlite3.Connection,
     certificates: Sequence[ClientCertificate],
-    last_number: int,
     *,
     is_signed: bool = False,
 ) -> None:
+    """Adds rows for certificates whose serials are not known."""
+    last_number = _last_number(connection)
     connection.executemany(
         "INSERT INTO client_certificates"  # noqa: S608 - the columns are ours
-        f" ({_COLUMNS}, revoked_under) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f" ({_COLUMNS}, revoked_under) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 each.serial,
@@ -297,10 +320,28 @@ def _insert(
                 optional_text(each.revoked_at),
                 each.reason,
                 optional_text(each.supersede_at),
+                optional_text(each.seen_at),
                 last_number if each.revoked_at else None,
             )
             for each in certificates
         ],
+    )
+
+
+def mark_signed(connection: sqlite3.Connection, certificates: Mapping[str, bytes]) -> None:
+    """Enters the signed certificates: PEM by serial."""
+    connection.executemany(
+        "UPDATE client_certificates SET is_signed = TRUE, pem = ? WHERE serial = ?",
+        [(pem, serial) for serial, pem in certificates.items()],
+    )
+
+
+def supersede(connection: sqlite3.Connection, serials: Iterable[str], at: datetime) -> None:
+    """Has them revoked at that instant, or earlier if that was said before."""
+    connection.executemany(
+        "UPDATE client_certificates"
+        " SET supersede_at = min(:at, coalesce(supersede_at, :at)) WHERE serial = :serial",
+        [{"serial": each, "at": instant_text(at)} for each in serials],
     )
 
 
@@ -349,6 +390,7 @@ def read_row(row: sqlite3.Row) -> ClientCertificate:
         revoked_at=optional_instant(row["revoked_at"]),
         reason=RevocationReason(row["reason"]) if row["reason"] else None,
         supersede_at=optional_instant(row["supersede_at"]),
+        seen_at=optional_instant(row["seen_at"]),
     )
 
 

@@ -216,6 +216,28 @@ MIGRATIONS: tuple[Migration, ...] = (
         """,
         "ALTER TABLE deploys ADD COLUMN crl_number INTEGER",
     ),
+    (
+        "ALTER TABLE client_certificates ADD COLUMN seen_at TEXT",
+        """
+        CREATE TABLE invitations (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            digest TEXT NOT NULL,
+            name TEXT NOT NULL,
+            email TEXT,
+            lifetime INTEGER,
+            enrolment TEXT NOT NULL,
+            made_at TEXT NOT NULL,
+            ends_at TEXT NOT NULL,
+            tries_left INTEGER NOT NULL,
+            redeemed_at TEXT,
+            serial TEXT UNIQUE,
+            withdrawn_at TEXT
+        )
+        """,
+        "CREATE INDEX invitations_of_client ON invitations (name, number)",
+        "ALTER TABLE authority_book ADD COLUMN watched_since TEXT",
+    ),
 )
 
 

@@ -595,7 +595,7 @@ class TestLocks:
     def test_who_only_tries_does_not_wait(self, locks: Locks) -> None:
         """What is free is had, what is held is Busy at once."""
         for _ in range(2):
-            with locks.try_orders(), locks.try_target("node-red"):
+            with locks.try_orders(), locks.try_authority(), locks.try_target("node-red"):
                 pass
         with pytest.raises(Busy, match="target-nginx is held"), locks.try_target("nginx"):
             pass

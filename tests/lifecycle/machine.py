@@ -52,6 +52,7 @@ class Machine(FakeWorld):
         (directory / "config.toml").write_bytes(CONFIG)
         self.real_ledger = Ledger(self.state / "certwarden.db")
         self.register, self.proofs = self.real_ledger.register, self.real_ledger.proofs
+        self.invitations = self.real_ledger.invitations
         self.archive = RegisterArchive(self.real_ledger._database)
         self.authority = AuthorityStore(self.state)  # type: ignore[assignment]  # the real one
         self.authority_spec = AuthoritySpec("Home client CA", passphrase_file)

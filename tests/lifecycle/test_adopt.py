@@ -1,5 +1,6 @@
 """A CA of easy-rsa or `openssl ca` becomes ours: its clients are let in, revoked ones are not."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from certwarden.errors import LockedError, MaterialError, UsageError
 from certwarden.lifecycle.adopt import Adopted, adopt, examine
 from certwarden.lifecycle.authority import renew_root
 from certwarden.lifecycle.backup import sign_anew
+from certwarden.lifecycle.invite import InvitationRequest, invite
 from certwarden.model import KeyType, RevocationReason, Secret
 from certwarden.pki.certificate import build_placeholder
 from certwarden.store.predecessor import read_predecessor
@@ -103,6 +105,16 @@ def test_a_wrong_passphrase_and_none_are_told(machine: Machine, tmp_path: Path) 
     with pytest.raises(LockedError):
         take_over(machine, tmp_path / "easy-rsa", "open barley")
     assert machine.authority.root() is None
+
+
+def test_who_was_invited_by_another_one_is_not_any_more(machine: Machine, tmp_path: Path) -> None:
+    """The token would be good for a certificate of a CA that has promised nothing."""
+    machine.found()
+    invitation, _ = invite(machine, InvitationRequest("alice"))
+    shutil.rmtree(machine.state / "authority")
+    take_over(machine, OpensslCa(tmp_path / "ca").directory)
+    assert machine.invitations.open(machine.clock.now()) == ()
+    assert machine.invitations.find(invitation.id) is not None
 
 
 def test_a_ca_that_is_there_is_not_replaced(machine: Machine, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certwarden.errors import LockedError, StoreError, UsageError
+from certwarden.errors import InvitationError, LockedError, StoreError, UsageError
 from certwarden.lifecycle.backup import (
     KEPT,
     LONGEST_WAIT,
@@ -20,6 +20,7 @@ from certwarden.lifecycle.backup import (
     sign_anew,
     superfluous,
 )
+from certwarden.lifecycle.invite import InvitationRequest, invite, redeem
 from certwarden.model import Backup, KeptBackup, Secret
 from certwarden.pki import sealing
 from certwarden.pki.backup import read_backup
@@ -126,6 +127,21 @@ def test_everything_of_the_ca_comes_back(tmp_path: Path) -> None:
     assert backup.passphrase == PASSPHRASE
     assert backup.config_text == old.belongings.configuration()
     assert old.register.backed_up_at() == NOW
+
+
+def test_nobody_is_invited_after_a_restore(tmp_path: Path) -> None:
+    """A book that was put back by itself may not know which tokens were used since."""
+    machine = Machine(tmp_path)
+    machine.found()
+    sealed = machine.back_up()
+    invitation, token = invite(machine, InvitationRequest("alice"))
+    shutil.rmtree(machine.state / "authority")
+    restore(machine, opened(sealed))
+    found = machine.invitations.find(invitation.id)
+    assert found is not None
+    assert found.withdrawn_at is not None
+    with pytest.raises(InvitationError):
+        redeem(machine, token)
 
 
 def test_numbers_jump_past_all_that_may_have_been_given(tmp_path: Path) -> None:

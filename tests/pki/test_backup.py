@@ -110,8 +110,10 @@ def test_content_that_is_not_ours_gets_a_sentence() -> None:
     broken += [{key: head[key] for key in head if key != gone} for gone in head]
     for each in broken:
         refuse(json.dumps(each).encode())
-    broken = [{key: row[key] for key in row if key != gone} for gone in row]
-    broken += [{**row, key: "\0"} for key in ("serial", "not_before", "purpose", "reason")]
+    needed = row.keys() - {"seen_at"}
+    broken = [{key: row[key] for key in row if key != gone} for gone in needed]
+    odd_ones = ("serial", "not_before", "purpose", "reason", "seen_at")
+    broken += [{**row, key: "\0"} for key in odd_ones]
     broken += [{**row, "serial": odd} for odd in ("abc", "0x12", "AB", "", "-1", "1_00")]
     for each in broken:
         refuse(json.dumps(head).encode() + b"\n" + json.dumps(each).encode())
@@ -123,6 +125,22 @@ def refuse(content: bytes) -> None:
     with pytest.raises(MaterialError) as raised:
         read_backup(seal(content, PASSPHRASE, Label(NOW, "")), PASSPHRASE)
     assert "\n" not in raised.value.what
+
+
+def test_when_a_client_was_seen_is_no_part_of_older_backups() -> None:
+    """They are read all the same; in newer ones it is kept, and makes no backup due."""
+    backup = a_backup()
+    (booked,) = backup.booked
+    seen = replace(booked, certificate=replace(booked.certificate, seen_at=NOW))
+    kept = read_backup(build_backup(replace(backup, booked=(seen,)), PASSPHRASE), PASSPHRASE)
+    assert kept.booked == (seen,)
+    marks = {content_mark(backup.root_pem, [each.certificate]) for each in (booked, seen)}
+    assert len(marks) == 1
+    head, row = unseal(build_backup(backup, PASSPHRASE), PASSPHRASE).split(b"\n")
+    fields = json.loads(row)
+    del fields["seen_at"]
+    older = seal(head + b"\n" + json.dumps(fields).encode(), PASSPHRASE, Label(NOW, ""))
+    assert read_backup(older, PASSPHRASE).booked == (booked,)
 
 
 def test_the_mark_changes_with_clients_and_root_alone() -> None:

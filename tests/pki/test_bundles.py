@@ -75,6 +75,17 @@ def test_a_name_beyond_ascii_comes_near() -> None:
     assert found.cert.friendly_name == b"alice-iphone (Zurich  CA)"
 
 
+def test_a_file_ends_as_devices_expect() -> None:
+    """They offer to import it by that, and both strengths of PKCS#12 are one kind of file."""
+    found = {form.value: form.extension for form in BundleFormat}
+    assert found == {
+        "p12": "p12",
+        "p12-legacy": "p12",
+        "mobileconfig": "mobileconfig",
+        "pem": "pem",
+    }
+
+
 @pytest.mark.parametrize("form", list(BundleFormat))
 def test_the_key_is_never_open(form: BundleFormat) -> None:
     """In no form are the key or the password to be found."""

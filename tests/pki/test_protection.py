@@ -29,6 +29,7 @@ from certwarden.pki.protection import (
     generate_authority_key,
     generate_passphrase,
     generate_password,
+    is_generated_password,
     normalise_passphrase,
 )
 from tests.pki.programs import run
@@ -89,6 +90,29 @@ def test_normalised_once_is_normalised(text: bytes) -> None:
     """A spelling leads to one place."""
     once = normalise_passphrase(Secret(text))
     assert normalise_passphrase(once) == once
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        bytes.upper,
+        lambda text: text.replace(b"-", b""),
+        lambda text: text.replace(b"-", b" "),
+        lambda text: text + b"\n",
+        lambda text: text[:-1],
+        lambda text: b"i" + text[1:],
+        lambda text: b"1" + text[1:],
+        lambda text: text[:13],
+        lambda text: text + b"-abcdef",
+        lambda _: b"",
+        lambda _: b"\xff" * 20,
+    ],
+)
+def test_a_generated_password_is_told_from_others(spoil: Callable[[bytes], bytes]) -> None:
+    """One that a page has made is as good as ours; a person's own, which may be weak, is not."""
+    password = generate_password()
+    assert is_generated_password(password)
+    assert not is_generated_password(Secret(spoil(password.reveal())))
 
 
 # ── the CA's key ──────────────────────────────────────────────────────────────────────────────────

@@ -134,6 +134,26 @@ def test_clients_stand_in_order(register: Register) -> None:
     assert register.pem("0e") is None
 
 
+def test_when_a_client_was_last_seen(register: Register) -> None:
+    """The last sight of each client counts, in whatever order they come."""
+    fill(register, "0a", "0b")
+    register.add([a_client_certificate("0c", purpose=ClientPurpose.PROBE)])
+    register.saw({"0a": NOW, "0c": NOW, "ff": NOW})
+    register.saw({"0a": NOW - DAY, "0b": NOW})
+    register.saw({"0b": NOW + timedelta(microseconds=1)})
+    found = [register.find(serial) for serial in ("0a", "0b", "0c")]
+    seen = [each.seen_at for each in found if each is not None]
+    assert seen == [NOW, NOW + timedelta(microseconds=1), None]
+
+
+def test_since_when_clients_are_watched(register: Register) -> None:
+    """The last word counts; that they are not watched any more is one, too."""
+    assert register.watched_since() is None
+    for since in (NOW, NOW - DAY, None):
+        register.set_watched_since(since)
+        assert register.watched_since() == since
+
+
 def test_probes_that_ended_are_forgotten(register: Register) -> None:
     """Only those that were never revoked, and no client ever."""
     probe, client = ClientPurpose.PROBE, ClientPurpose.CLIENT
@@ -470,7 +490,7 @@ def test_a_database_from_before_the_register(tmp_path: Path) -> None:
     assert ledger.register.clients() == ()
     assert ledger.register.last_number() == 0
     ledger.close()
-    assert path.with_name("certwarden.db.before-4").exists()
+    assert path.with_name(f"certwarden.db.before-{len(MIGRATIONS)}").exists()
 
 
 def test_one_commit_for_a_batch(tmp_path: Path) -> None:

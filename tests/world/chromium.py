@@ -135,6 +135,21 @@ class Chromium:
             mobile=width < _DESKTOP,
         )
 
+    def pretend(self, user_agent: str, touch_points: int = 0) -> None:
+        """Be another browser from the next visit on, by what it says of itself."""
+        self._call("Emulation.setUserAgentOverride", userAgent=user_agent)
+        self._call(
+            "Emulation.setTouchEmulationEnabled",
+            enabled=touch_points > 0,
+            maxTouchPoints=max(touch_points, 1),
+        )
+
+    def keep_downloads(self, directory: Path) -> None:
+        """Save what is downloaded there, under the names that the server gives it."""
+        self._call(
+            "Page.setDownloadBehavior", behavior="allow", downloadPath=str(directory.resolve())
+        )
+
     def requests(self) -> list[str]:
         """The URLs that the page has asked for."""
         self.evaluate("0")  # takes in what has happened by now
@@ -163,6 +178,14 @@ class Chromium:
         """What a JavaScript expression is in the page; None where it cannot be told."""
         found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
         return found["result"].get("value")
+
+    def tap(self, name: str) -> None:
+        """Tap the element with that id, as a person does: only they may copy, for example."""
+        self._call(
+            "Runtime.evaluate",
+            expression=f"document.getElementById({name!r}).click()",
+            userGesture=True,
+        )
 
     def wait_for(self, expression: str) -> None:
         """Return once the expression is true in the page."""

@@ -170,7 +170,7 @@ class Installed:
 
     def _install_units(self) -> None:
         for unit in sorted((PROJECT / "systemd").iterdir()):
-            if unit.suffix in (".service", ".timer"):
+            if unit.suffix in (".service", ".timer", ".socket"):
                 self.container.write(f"/etc/systemd/system/{unit.name}", unit.read_text())
         self.container.write("/etc/systemd/system/nodered.service", _NODE_RED_UNIT)
         self.container.systemctl("daemon-reload")
@@ -219,8 +219,11 @@ domains = {json.dumps(list(domains))}
         rule = self.container.must(CERTWARDEN, "snippet", "polkit")
         self.container.write("/etc/polkit-1/rules.d/50-certwarden.rules", rule)
         drop_in = self.container.must(CERTWARDEN, "snippet", "systemd")
-        for name in ("certwarden", "certwarden-renew", "certwarden-failed@"):
+        for name in ("certwarden", "certwarden-renew", "certwarden-failed@", "certwarden-invite"):
             self.drop_in(f"{name}.service", drop_in, name="50-configuration")
+        if "invite_listen" in self.container.must("cat", CONFIG):
+            listen = self.container.must(CERTWARDEN, "snippet", "systemd-socket")
+            self.drop_in("certwarden-invite.socket", listen, name="50-configuration")
         self.container.systemctl("daemon-reload")
 
     def drop_in(self, unit: str, text: str, *, name: str = "90-test") -> None:

@@ -31,6 +31,7 @@ NODE_RED = {"4.1": "4.1.15", "5.0": "5.0.7"}
 SETTINGS = ("2.0.6", "2.1.6", "2.2.3", "3.0.2", "3.1.15", "4.0.9", "4.1.15", "5.0.7")
 # What people have in their Node-RED, and what our identity.js speaks to.
 PALETTE = {"node-red-contrib-uibuilder": "7.7.4", "@flowfuse/node-red-dashboard": "1.31.0"}
+AXE = "4.14.1"  # what looks at a page as those do who cannot see it
 PKILINT = "0.13.3"
 UV = "0.13.9"
 # Of this machine's release: the package of each program, and where in it the program lies.
@@ -47,6 +48,7 @@ PROGRAMS = {
     "easyrsa": ("easy-rsa", "usr/share/easy-rsa/easyrsa"),
     "openssl": ("openssl", "usr/bin/openssl"),
     "chromium": ("chromium", "usr/lib/chromium/chromium"),
+    "zbarimg": ("zbar-tools", "usr/bin/zbarimg"),
 }
 
 _AT_A_TIME = 4  # as much waiting for others as work of our own
@@ -120,6 +122,14 @@ def palette() -> Path:
     proof = modules / list(PALETTE)[-1] / "package.json"
     _once(name, proof, lambda into: _npm(into, *packages))
     return modules
+
+
+def axe() -> Path:
+    """The script of axe-core, which is run in a page and says what is wrong with it."""
+    name = f"axe-core-{AXE}"
+    script = folder() / name / "node_modules" / "axe-core" / "axe.min.js"
+    _once(name, script, lambda into: _npm(into, f"axe-core@{AXE}"))
+    return script
 
 
 def program(name: str) -> Path:
@@ -481,6 +491,7 @@ def main() -> None:
         jobs: list[Callable[[], object]] = [
             *(partial(program, name) for name in PROGRAMS),
             palette,
+            axe,
             pebble,
             *(partial(node_red, version) for version in NODE_RED),
             *(partial(node, major) for major in NODE),

@@ -57,6 +57,15 @@ class Person:
         os.close(self._leader)
         os.close(self._follower)
 
+    def sees(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Waits until the screen shows what the pattern matches."""
+        deadline = time.monotonic() + 60
+        while not (found := pattern.search(self.screen)):
+            assert time.monotonic() < deadline, f"{pattern.pattern} is not in {self.screen!r}"
+            assert self._program.poll() is None, self._program.communicate()
+            self._look(0.05)
+        return found
+
     def types(self, line: str, *, after: str) -> None:
         """Waits until the screen shows the words that it has not shown before, then types."""
         self._await(after)

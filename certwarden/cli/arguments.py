@@ -37,7 +37,7 @@ FORMATS = ("p12", "p12-legacy", "mobileconfig", "pem")
 SHELLS = ("bash", "zsh", "tcsh")
 PROGRAMS = (
     *("node-red", "nginx", "mosquitto", "haproxy", "uibuilder", "dnsmasq"),
-    *("polkit", "systemd"),
+    *("polkit", "systemd", "systemd-socket"),
 )
 
 
@@ -396,19 +396,44 @@ def _clients(client: "_Commands") -> None:
         "--replace", action="store_true", help="revoke the old one at once, not in two weeks"
     )
     _bundle(renew, out="the file to write (default: ./NAME.p12 and so on)")
+    _invite(command("invite", "hand out a client certificate by a QR code, once"))
     revoke = command("revoke", "revoke a client's certificates, and prove that they are refused")
     revoke.add_argument(
         "subject", metavar="NAME|SERIAL", help="the client, or one certificate of its"
     )
     _reason(revoke, CLIENT_REASONS)
+    receive = command("receive", "what systemd calls when somebody comes with an invitation")
+    receive.set_defaults(module="certwarden.cli.reception")
+
+
+def _invite(invite: argparse.ArgumentParser) -> None:
+    invite.set_defaults(module="certwarden.cli.invitations")
+    invite.add_argument("name", metavar="NAME", help="the client: one device of one person")
+    invite.add_argument(
+        "--for",
+        dest="open_for",
+        default="15m",
+        metavar="TIME",
+        help="how long it can be used: 10m, 2h, 3d (default: 15m)",
+    )
+    invite.add_argument(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        help="where to serve it (default: invite_listen, or port 8443 on the LAN)",
+    )
+    invite.add_argument(
+        "--host", metavar="NAME", help="the name in the link (default: one that leads here)"
+    )
+    _identity(invite)
+    invite.add_argument(
+        "--est", action="store_true", help="for a program that makes its own key (RFC 7030)"
+    )
+    _json(invite)
 
 
 def _bundle(parser: argparse.ArgumentParser, *, out: str) -> None:
     """What a client certificate shall be, and how it is handed over."""
-    parser.add_argument("--email", metavar="ADDRESS", help="an address to stand in it")
-    parser.add_argument(
-        "--days", type=_positive, metavar="N", help="how long it lasts (default: client_days)"
-    )
+    _identity(parser)
     parser.add_argument(
         "--key-type",
         choices=CLIENT_KEY_TYPES,
@@ -426,6 +451,13 @@ def _bundle(parser: argparse.ArgumentParser, *, out: str) -> None:
     _password_file(parser, "the password; made and written there if there is no such file")
     parser.add_argument(
         "--csr", type=_path, metavar="FILE", help="the client's own request; its key stays there"
+    )
+
+
+def _identity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--email", metavar="ADDRESS", help="an address to stand in it")
+    parser.add_argument(
+        "--days", type=_positive, metavar="N", help="how long it lasts (default: client_days)"
     )
 
 

@@ -53,6 +53,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sudo certwarden client renew alice-phone",
         "sudo certwarden client renew alice-phone --replace",
     ),
+    "client invite": (
+        "sudo certwarden client invite alice-phone",
+        "sudo certwarden client invite bob-laptop --for 2d --host pi.example.org",
+        "sudo certwarden client invite thermometer --est --json",
+    ),
+    "client receive": ("sudo certwarden client receive",),
     "client revoke": (
         "sudo certwarden client revoke alice-phone",
         "sudo certwarden client revoke 0a:1b:2c --reason keyCompromise",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from certwarden.cli.shapes import date_text, left_text, optional_time, show_json, show_line
-from certwarden.lifecycle.status import ClientState, client_state
+from certwarden.lifecycle.status import ClientState, ClientUsage, client_state, client_usage
 from certwarden.model import ClientCertificate, Proof, ProofOutcome, RevocationReason
 from certwarden.setup.chrome import POLICY_PATHS
 
@@ -15,12 +15,16 @@ if TYPE_CHECKING:  # this would load what a quick command does without
 
 
 def show_clients(
-    certificates: Sequence[ClientCertificate], now: datetime, *, is_json: bool
+    certificates: Sequence[ClientCertificate],
+    now: datetime,
+    *,
+    is_json: bool,
+    watched_since: datetime | None = None,
 ) -> None:
-    """All client certificates, one a line."""
+    """All client certificates, one a line; `watched_since` as in `client_usage`."""
     known = [(each, state) for each in certificates if (state := client_state(each, now))]
     if is_json:
-        show_json([_client_json(each, state) for each, state in known])
+        show_json([_client_json(each, state, now, watched_since) for each, state in known])
         return
     if not known:
         show_line("there are no client certificates yet: certwarden client issue NAME")
@@ -29,7 +33,9 @@ def show_clients(
     show_line(f"{'NAME':<{width}}  {'STATE':<7}  {'ENDS':<10}  SERIAL")
     for each, state in known:
         end = f"{each.not_after:%Y-%m-%d}" if each.not_after else "?"
-        show_line(f"{each.name or '?':<{width}}  {state:<7}  {end:<10}  {each.serial}")
+        usage = _usage_text(each, now, watched_since)
+        line = f"{each.name or '?':<{width}}  {state:<7}  {end:<10}  {each.serial}"
+        show_line(f"{line}  {usage}" if usage else line)
 
 
 def show_client(
@@ -39,17 +45,18 @@ def show_client(
     now: datetime,
     *,
     is_json: bool,
+    watched_since: datetime | None = None,
 ) -> None:
     """A client's certificates, newest first; `policy` has its Chrome show them without asking."""
     known = [(each, state) for each in certificates if (state := client_state(each, now))]
     if is_json:
-        listed = [_client_json(each, state) for each, state in known]
+        listed = [_client_json(each, state, now, watched_since) for each, state in known]
         show_json({"name": name, "certificates": listed, "chrome_policy": policy})
         return
     addresses = [each.email for each in certificates if each.email]
     show_line(f"{name}  {addresses[0]}" if addresses else name)
     for each, state in known:
-        for line in _client_lines(each, state, now):
+        for line in _client_lines(each, state, now, watched_since):
             show_line(f"  {line}")
     if policy is not None:
         show_line(f"  Chrome chooses it by itself where {POLICY_PATHS[0]}")
@@ -84,7 +91,13 @@ def proof_text(proof: Proof) -> str:
     return f"{proof.target}: {text}{advice}"
 
 
-def _client_json(certificate: ClientCertificate, state: ClientState) -> dict[str, Any]:
+def _client_json(
+    certificate: ClientCertificate,
+    state: ClientState,
+    now: datetime,
+    watched_since: datetime | None,
+) -> dict[str, Any]:
+    usage = client_usage(certificate, now, watched_since)
     return {
         "name": certificate.name or None,
         "email": certificate.email,
@@ -95,11 +108,16 @@ def _client_json(certificate: ClientCertificate, state: ClientState) -> dict[str
         "revoked_at": optional_time(certificate.revoked_at),
         "reason": certificate.reason.value if certificate.reason else None,
         "supersede_at": optional_time(certificate.supersede_at),
+        "seen_at": optional_time(certificate.seen_at),
+        "usage": usage.value if usage else None,
     }
 
 
 def _client_lines(
-    certificate: ClientCertificate, state: ClientState, now: datetime
+    certificate: ClientCertificate,
+    state: ClientState,
+    now: datetime,
+    watched_since: datetime | None,
 ) -> Iterator[str]:
     yield f"serial {certificate.serial}  {state}"
     if certificate.not_before and certificate.not_after:
@@ -112,3 +130,18 @@ def _client_lines(
         yield f"       revoked {date_text(certificate.revoked_at)}{reason}"
     elif certificate.supersede_at is not None and state is ClientState.VALID:
         yield f"       will be revoked {date_text(certificate.supersede_at)}: it has a successor"
+    if certificate.seen_at is not None:
+        yield f"       last seen {date_text(certificate.seen_at)}"
+    elif usage := _usage_text(certificate, now, watched_since):
+        yield f"       {usage}"
+
+
+def _usage_text(
+    certificate: ClientCertificate, now: datetime, watched_since: datetime | None
+) -> str:
+    match client_usage(certificate, now, watched_since):
+        case ClientUsage.NEVER_USED:
+            return "never used"
+        case ClientUsage.NOT_SEEN if last := certificate.seen_at or watched_since:
+            return f"not seen since {last:%Y-%m-%d}"
+    return ""

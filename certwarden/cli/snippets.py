@@ -24,7 +24,7 @@ _KINDS = {
 def snippet(arguments: Namespace) -> int:
     """Prints the text for the program, filled in for the target."""
     config = read_config(arguments)
-    if arguments.program in {"polkit", "systemd"}:
+    if arguments.program in {"polkit", "systemd", "systemd-socket"}:
         text = _for_all_targets(config, arguments.program, arguments.target)
     else:
         certificate, target = _place(config, arguments.program, arguments.target)
@@ -43,9 +43,9 @@ def _for_all_targets(config: Config, program: str, target: str | None) -> str:
         from certwarden.setup.polkit import polkit_rule
 
         return polkit_rule(config)
-    from certwarden.setup.service import service_drop_in
+    from certwarden.setup.service import service_drop_in, socket_drop_in
 
-    return service_drop_in(config)
+    return service_drop_in(config) if program == "systemd" else socket_drop_in(config)
 
 
 def _renderer(program: str) -> Callable[[CertificateSpec, TargetSpec], str]:

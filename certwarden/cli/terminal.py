@@ -11,6 +11,7 @@ import os
 import shlex
 import stat
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ MIN_PASSPHRASE = 12
 MIN_DIFFERENT = 6
 MAX_PASSWORD = 1024  # bytes
 _TRIES = 3
+_DARK_ON_LIGHT, _PLAIN = "\x1b[30;107m", "\x1b[0m"  # ECMA-48, section 8.3.117
 _OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
 
 
@@ -105,6 +107,24 @@ def say(text: str) -> None:
     _say(text)
 
 
+def show_drawing(rows: Sequence[str]) -> bool:
+    """Shows the rows, dark on light whatever its colours are; False where they are too many for it.
+
+    Of a terminal that does not tell its size it is taken that they fit. Raises UsageError where
+    there is none.
+    """
+    try:
+        with os.fdopen(_opened(), "w", encoding="utf-8", errors="replace") as terminal:
+            size = os.get_terminal_size(terminal.fileno())
+            is_narrow = 0 < size.columns < max(map(len, rows))
+            if is_narrow or 0 < size.lines <= len(rows):  # the cursor has a line, too
+                return False
+            terminal.writelines(f"{_DARK_ON_LIGHT}{row}{_PLAIN}\n" for row in rows)
+    except OSError:
+        raise _no_terminal() from None
+    return True
+
+
 def show_once(label: str, secret: Secret) -> None:
     """Shows the secret on the terminal, and nowhere else; raises UsageError where there is none."""
     _say(f"{clean(label)}: {secret.reveal().decode('utf-8', 'replace')}")
@@ -176,9 +196,11 @@ def _say(text: str) -> None:
         with os.fdopen(_opened(), "w", encoding="utf-8", errors="replace") as terminal:
             terminal.write(f"{visible(text)}\n")
     except OSError:
-        raise UsageError(
-            "there is no terminal to show it on", "run the command in a terminal"
-        ) from None
+        raise _no_terminal() from None
+
+
+def _no_terminal() -> UsageError:
+    return UsageError("there is no terminal to show it on", "run the command in a terminal")
 
 
 def _opened() -> int:

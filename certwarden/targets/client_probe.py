@@ -25,7 +25,6 @@ shares its session cache, that outlives a reload; so whoever is let in visits on
 
 import contextlib
 import errno
-import os
 import re
 import ssl
 import time
@@ -35,6 +34,7 @@ from typing import NamedTuple
 
 from certwarden import __version__
 from certwarden.errors import TargetError, clean
+from certwarden.files import in_memory
 from certwarden.model import Address, Admission, Answer, Pair, Protocol, TargetKind
 from certwarden.ports import Visit
 from certwarden.targets.connection import Channel, build_context, connect, reason
@@ -307,12 +307,6 @@ def _shows_certificate(flight: bytes) -> bool:
 
 
 def _load(context: ssl.SSLContext, client: Pair) -> None:
-    """Python loads a certificate by its path only: this one leads to memory, not to a disk.
-
-    Raises OSError where there is no such memory, or the certificate cannot be used.
-    """
-    descriptor = os.memfd_create("certwarden-client", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(client.key_pem.reveal() + client.fullchain_pem)
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    """Raises OSError where there is no such memory, or the certificate cannot be used."""
+    with in_memory("certwarden-client", client.key_pem.reveal() + client.fullchain_pem) as path:
+        context.load_cert_chain(path)

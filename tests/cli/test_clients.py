@@ -1,6 +1,7 @@
 """`certwarden client` at a real register: who gets what in which file, and who does not."""
 
-from datetime import datetime, timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from certwarden.cli.outputs import Output
 from certwarden.errors import Error
+from certwarden.model import Enrolment, Invitation
+from certwarden.store.ledger import Ledger
 from tests.cli.conftest import Machine, Snapshot
 
 CLIENT_FIELDS = {
@@ -272,6 +275,22 @@ def test_list_has_every_field_of_the_contract(machine: Machine) -> None:
     ]
 
 
+def test_who_was_seen_when_stands_in_list_and_show(machine: Machine) -> None:
+    """As the register has it; nothing is called odd as long as nobody has watched for a week."""
+    issue(machine)
+    (before,) = listed(machine)
+    assert (before["seen_at"], before["usage"]) == (None, None)
+    at = datetime.now(UTC).replace(microsecond=0)
+    with closing(Ledger(machine.state / "certwarden.db")) as ledger:
+        ledger.register.saw({before["serial"]: at})
+        ledger.register.set_watched_since(at)
+    (after,) = listed(machine)
+    assert (after["seen_at"], after["usage"]) == (f"{at:%Y-%m-%dT%H:%M:%SZ}", None)
+    assert f"last seen {at:%Y-%m-%d %H:%M} UTC" in machine.must("client", "show", "alice").out
+    shown = machine.must("client", "show", "alice", "--json").json
+    assert shown["certificates"] == [after]
+
+
 def test_show_tells_how_chrome_chooses_it(machine: Machine) -> None:
     """Where a target asks for certificates: the policy, for its names and for this client."""
     issue(machine)
@@ -365,6 +384,19 @@ def test_what_could_not_be_proven_is_no_success(machine: Machine) -> None:
     assert run.code == 1
     assert "node-red: NOT PROVEN" in run.out
     assert listed(machine)[0]["state"] == "revoked"
+
+
+def test_who_was_only_invited_is_uninvited(machine: Machine) -> None:
+    """A client without a certificate can be revoked as long as one is promised to it, and once."""
+    now = datetime.now(UTC)
+    invitation = Invitation(
+        *("aaaaaaaa", "5e" * 32, "bob", None, None, Enrolment.PAGE, now, now + timedelta(days=1), 5)
+    )
+    with closing(Ledger(machine.state / "certwarden.db")) as ledger:
+        ledger.invitations.add(invitation)
+        assert "bob: the invitation is withdrawn" in machine.must("client", "revoke", "bob").out
+        assert ledger.invitations.open(datetime.now(UTC)) == ()
+    assert machine.run("client", "revoke", "bob").code == 2
 
 
 @pytest.mark.parametrize("subject", ["", "0a", "alice "])

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from certwarden.cli.render_authority import authority_json, authority_lines, show_authority
-from certwarden.cli.render_clients import show_clients, show_withdrawal
+from certwarden.cli.render_clients import show_client, show_clients, show_withdrawal
 from certwarden.errors import LockedError, StoreError
 from certwarden.lifecycle.status import client_state
 from certwarden.lifecycle.withdraw import Withdrawal
@@ -137,6 +137,51 @@ def test_of_a_stranger_only_the_serial_is_known(capsys: Shown) -> None:
     assert (document["name"], document["not_after"], document["state"]) == (None, None, "revoked")
     show_clients([stranger], NOW, is_json=False)
     assert capsys.readouterr().out.splitlines()[1].split() == ["?", "revoked", "?", "0a"]
+
+
+OLD = replace(a_client(), not_before=NOW - 300 * DAY)
+USES = [
+    (OLD, NOW - 301 * DAY, "never-used", "never used"),
+    (OLD, NOW - 91 * DAY, "not-seen", "not seen since 2026-08-23"),
+    (replace(OLD, seen_at=NOW - 100 * DAY), NOW - 200 * DAY, "not-seen", "since 2026-08-14"),
+    (replace(OLD, seen_at=NOW - DAY), NOW - 200 * DAY, None, ""),
+    (OLD, None, None, ""),
+]
+
+
+@pytest.mark.parametrize(("client", "since", "usage", "words"), USES)
+def test_who_seems_not_to_use_a_certificate_is_marked(
+    capsys: Shown, client: ClientCertificate, since: datetime | None, usage: str | None, words: str
+) -> None:
+    """At the end of its line, and in JSON as a word; nothing where nothing is odd, or known."""
+    show_clients([client], NOW, is_json=False, watched_since=since)
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.endswith(words or client.serial)
+    show_clients([client], NOW, is_json=True, watched_since=since)
+    (document,) = json.loads(capsys.readouterr().out)
+    assert document["usage"] == usage
+    assert (document["seen_at"] is None) == (client.seen_at is None)
+
+
+@pytest.mark.parametrize(
+    ("client", "since", "words"),
+    [
+        (OLD, NOW - 301 * DAY, "  never used"),
+        (OLD, NOW - 91 * DAY, "  not seen since 2026-08-23"),
+        (
+            replace(OLD, seen_at=NOW - 100 * DAY),
+            NOW - 200 * DAY,
+            "  last seen 2026-08-14 12:00 UTC",
+        ),
+        (replace(OLD, seen_at=NOW, revoked_at=NOW), None, "  last seen 2026-11-22 12:00 UTC"),
+    ],
+)
+def test_a_clients_own_page_says_when_it_was_seen(
+    capsys: Shown, client: ClientCertificate, since: datetime | None, words: str
+) -> None:
+    """Of a revoked certificate, too: whoever has lost a device wants to know."""
+    show_client("alice", [client], None, NOW, is_json=False, watched_since=since)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(words)
 
 
 def test_an_empty_list_says_how_to_begin(capsys: Shown) -> None:

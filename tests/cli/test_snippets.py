@@ -60,3 +60,14 @@ def test_nothing_is_written(targets: Machine) -> None:
     """A snippet is made from the configuration alone."""
     targets.must("snippet", "nginx")
     assert not targets.state.exists()
+
+
+def test_where_the_socket_listens(targets: Machine) -> None:
+    """A drop-in of its own; who has not configured it is told how, and it is for no target."""
+    run = targets.run("snippet", "systemd-socket")
+    assert (run.code, run.out) == (2, "")
+    assert "invite_listen" in run.err
+    listen = '[authority]\ninvite_listen = "192.0.2.1:8443"'
+    targets.config.write_text(targets.config.read_text().replace("[authority]", listen))
+    assert "ListenStream=192.0.2.1:8443" in targets.must("snippet", "systemd-socket").out
+    assert targets.run("snippet", "systemd-socket", "red").code == 2

@@ -11,6 +11,7 @@ from certwarden.cli.terminal import (
     ask_passphrase,
     has_terminal,
     read_password_file,
+    show_drawing,
     show_once,
     weakness,
 )
@@ -119,6 +120,24 @@ def test_a_secret_is_shown_on_the_terminal_only() -> None:
     assert "password: abcd-efgh" in person.screen
 
 
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [((0, 0), True), ((4, 5), True), ((3, 5), False), ((4, 4), False)],
+    ids=["of unknown size", "just large enough", "too low", "too narrow"],
+)
+def test_a_drawing_is_shown_whole_or_not_at_all(size: tuple[int, int], *, fits: bool) -> None:
+    """Dark on light, with the cursor's line below it: half a code is of no use."""
+    script = (
+        "import os, termios",
+        f"termios.tcsetwinsize(os.open(TERMINAL, os.O_RDWR), {size})",
+        "print(show_drawing(['█▀█▄ ', '▄ ▄  ', '     ']))",
+    )
+    with talk(*script) as person:
+        code, out, _ = person.leaves()
+    assert (code, out) == (0, f"{fits}\n")
+    assert ("\x1b[30;107m█▀█▄ \x1b[0m" in person.screen) == bool(person.screen) == fits
+
+
 @pytest.mark.usefixtures("alone")
 def test_without_a_terminal_there_is_a_sentence() -> None:
     """Neither is a passphrase taken from stdin nor a secret printed to stdout."""
@@ -128,6 +147,8 @@ def test_without_a_terminal_there_is_a_sentence() -> None:
     assert "--password-file" in refused.value.hint
     with pytest.raises(UsageError, match="no terminal to show"):
         show_once("password", Secret(b"abcd"))
+    with pytest.raises(UsageError, match="no terminal to show"):
+        show_drawing(["█"])
 
 
 def test_a_file_is_no_terminal(misled: Path) -> None:

@@ -45,6 +45,11 @@ class AppriseMessenger:
     def __repr__(self) -> str:
         return "AppriseMessenger(***)"
 
+    @property
+    def has_readers(self) -> bool:
+        """Whether there is any address to send to."""
+        return bool(_addresses(self._urls))
+
     def send(self, title: str, text: str) -> None:
         """Sends plain text to every address; raises NotifyError if one of them does not take it.
 

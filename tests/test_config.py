@@ -219,6 +219,22 @@ def test_the_private_ca(house: Path) -> None:
     assert (spec.client_lifetime.days, spec.crl_lifetime.days) == (90, 3)
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (None, None),
+        ("192.0.2.10:8443", Address("192.0.2.10", 8443)),
+        ("0.0.0.0:8443", Address("0.0.0.0", 8443)),
+        ("[2001:db8::1]:443", Address("2001:db8::1", 443)),
+    ],
+)
+def test_where_the_service_listens(house: Path, said: str | None, read: Address | None) -> None:
+    """An address of this machine or all of them; nowhere unless it is said."""
+    spec = loaded(house, {"authority": {"name": "x"} | ({"invite_listen": said} if said else {})})
+    assert spec.authority is not None
+    assert spec.authority.invite_listen == read
+
+
 @pytest.mark.parametrize("name", ["x" * 54, "ä" * 27])
 def test_the_longest_name_of_the_private_ca(house: Path, name: str) -> None:
     """What the configuration takes, `ca init` can put into a certificate."""
@@ -409,7 +425,8 @@ def test_effective_configuration_loads_to_the_same(house: Path) -> None:
         "clock": {"trust": "always"},
         "notify": {"urls_file": "notify.urls", "heartbeat_url_file": "heartbeat.url"},
         "metrics": {"file": "certwarden.prom"},
-        "authority": {"name": "My “CA”", "client_days": 90, "crl_days": 3},
+        "authority": {"name": "My “CA”", "client_days": 90, "crl_days": 3}
+        | {"invite_listen": "[2001:db8::1]:8443"},
         "backup": {"directory": "/mnt/backup", "passphrase_file": "eab.key"},
         f"{TARGET}.client_auth": True,
         "certificate[0].target[1]": target | {"copy": True, "reload": RESTART},
@@ -436,6 +453,7 @@ LONG_NAME = ".".join(["a" * 60] * 4)
 SECOND = "certificate[1]"
 FALLBACK = "acme.fallback[0]"
 PASSPHRASE = "authority.passphrase_file"
+INVITE_LISTEN = "authority.invite_listen"
 CA: Document = {"name": "Home client CA"}
 BACKUP: Document = {"directory": "/mnt/backup", "passphrase_file": "eab.key"}
 AGREED: Document = {"terms_of_service_agreed": True}
@@ -451,11 +469,6 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({f"{TARGET}.zzz": 1}, f"{TARGET}.zzz", "is not a key in [[certificate.target]]"),
     ({"acme.a b": 1}, 'acme."a b"', "is not a key"),
     ({"cloudflare.api_token": TOKEN}, "cloudflare.api_token", "did you mean `api_token_file`"),
-    (
-        {"authority": {"name": "x", "invite_listen": ":1"}},
-        "authority.invite_listen",
-        "`certwarden client invite`, which this version does not have yet",
-    ),
     # shapes
     ({"acme": 1}, "acme", "must be a table"),
     ({"acme": [{}]}, "acme", "must be a table"),
@@ -641,6 +654,10 @@ WRONG: list[tuple[Changes, str, str]] = [
     ({"authority": CA | {"client_days": 3651}}, "authority.client_days", "within 1 and 3650"),
     ({"authority": CA | {"crl_days": 2}}, "authority.crl_days", "within 3 and 365"),
     ({"authority": CA | {"crl_days": 366}}, "authority.crl_days", "within 3 and 365"),
+    ({"authority": CA | {"invite_listen": ":8443"}}, INVITE_LISTEN, "has no host"),
+    ({"authority": CA | {"invite_listen": "192.0.2.1"}}, INVITE_LISTEN, "an address with a port"),
+    ({"authority": CA | {"invite_listen": "192.0.2.1:0"}}, INVITE_LISTEN, "within 1 and 65535"),
+    ({"authority": CA | {"invite_listen": "a.org:8443"}}, INVITE_LISTEN, "must be an IP address"),
     ({"authority": CA | {"passphrase_file": "."}}, PASSPHRASE, "is a directory"),
     ({"authority": CA | {"passphrase_file": "ca.pem"}}, PASSPHRASE, "is open to everybody"),
     ({"authority": CA | {"passphrase_file": "notify.urls"}}, PASSPHRASE, "alone, on one line"),

@@ -14,6 +14,8 @@ UNITS = Path(__file__).parents[1] / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
 DAEMON = UNITS / "certwarden.service"
 TIMER = UNITS / "certwarden-renew.timer"
+SOCKET = UNITS / "certwarden-invite.socket"
+OTHERS = (TIMER, SOCKET)
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
@@ -25,15 +27,17 @@ def values(unit: Path, key: str) -> list[str]:
 
 
 def test_the_units_are_there() -> None:
-    """The daemon, the one-shot pass, and the one that tells a person."""
-    names = [path.name for path in SERVICES]
-    assert names == ["certwarden-failed@.service", "certwarden-renew.service", "certwarden.service"]
+    """The daemon, the one-shot pass, who receives the invited, and the one that tells a person."""
+    assert [path.name for path in SERVICES] == [
+        *("certwarden-failed@.service", "certwarden-invite.service"),
+        *("certwarden-renew.service", "certwarden.service"),
+    ]
 
 
 @needs_systemd
 def test_systemd_knows_every_line(tmp_path: Path) -> None:
     """A misspelt directive is an error; the program is replaced by one that is there."""
-    for unit in (*SERVICES, TIMER):
+    for unit in (*SERVICES, *OTHERS):
         text = re.sub(r"/opt/certwarden/bin/certwarden .*", "/bin/true", unit.read_text())
         # Nothing is run; on a machine without it the daemon's unit is right all the same.
         (tmp_path / unit.name).write_text(text.replace("/bin/kill", "/bin/true"))
@@ -43,7 +47,7 @@ def test_systemd_knows_every_line(tmp_path: Path) -> None:
             "verify",
             "--man=no",
             "--recursive-errors=yes",
-            *(tmp_path / unit.name for unit in (*SERVICES, TIMER)),
+            *(tmp_path / unit.name for unit in (*SERVICES, *OTHERS)),
         ],
         capture_output=True,
         text=True,
@@ -103,7 +107,9 @@ def test_all_services_are_shut_in_alike() -> None:
     assert len(bodies) == 1
 
 
-@pytest.mark.parametrize("name", ["certwarden.service", "certwarden-renew.service"])
+@pytest.mark.parametrize(
+    "name", ["certwarden.service", "certwarden-renew.service", "certwarden-invite.service"]
+)
 def test_a_failure_is_told(name: str) -> None:
     """The unit that tells is started by the others, and never by itself."""
     assert values(UNITS / name, "OnFailure") == ["certwarden-failed@%n.service"]
@@ -121,3 +127,13 @@ def test_a_wrong_configuration_is_not_tried_again() -> None:
     """Exit status 2 is for a person to mend; what is worth a new try is tried again."""
     assert values(DAEMON, "Restart") == ["on-failure"]
     assert values(DAEMON, "RestartPreventExitStatus") == ["2"]
+
+
+def test_the_door_is_nobodys_but_the_passes() -> None:
+    """It is in no target: nothing listens after a start of the machine before somebody is invited.
+
+    On its own it is this machine's alone; who is let in from the LAN is the configuration's.
+    """
+    assert "[Install]" not in SOCKET.read_text()
+    assert values(SOCKET, "ListenStream") == ["127.0.0.1:8443"]
+    assert not values(SOCKET, "Accept")

@@ -282,6 +282,7 @@ def _authority(
             "client_days", syntax.days(*CLIENT_DAYS), AuthoritySpec.client_lifetime
         ),
         crl_lifetime=table.read("crl_days", syntax.days(*CRL_DAYS), AuthoritySpec.crl_lifetime),
+        invite_listen=table.read("invite_listen", syntax.ip_address, None),
     )
     if is_within(spec.passphrase_file, state_directory):
         table.note(

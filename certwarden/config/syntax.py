@@ -356,6 +356,12 @@ def nameserver(value: object) -> Address:
     word = text(value)
     if _is_ip(word):
         return Address(word, DNS_PORT)
+    return ip_address(word)
+
+
+def ip_address(value: object) -> Address:
+    """An IP address with a port, as to listen at; 0.0.0.0 and [::] are any of this machine."""
+    word = text(value)
     found = address(word)
     if not _is_ip(found.host):
         raise UnfitError(

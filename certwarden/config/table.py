@@ -50,7 +50,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "clock": ("trust",),
     "notify": ("urls_file", "heartbeat_url_file"),
     "metrics": ("file",),
-    "authority": ("name", "passphrase_file", "client_days", "crl_days"),
+    "authority": ("name", "passphrase_file", "client_days", "crl_days", "invite_listen"),
     "backup": ("directory", "passphrase_file"),
     "certificate": ("name", "domains", "key_type", "target"),
     "certificate.target": (
@@ -74,11 +74,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 # Tables that are written as arrays, with two brackets on each side.
 ARRAYS = ("acme.fallback", "certificate", "certificate.target")
-
-# Keys that are agreed on but not built yet, by their path.
-NOT_YET = {
-    "authority.invite_listen": "is for `certwarden client invite`",
-}
 
 _INDEX = re.compile(r"\[[0-9]+\]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -211,9 +206,6 @@ def note_repeats(entries: Iterable[tuple[Table, str, Hashable]]) -> None:
 
 
 def _about_unknown(schema: str, key: str) -> str:
-    path = f"{schema}.{key}" if schema else key
-    if path in NOT_YET:
-        return f"{NOT_YET[path]}, which this version does not have yet; leave it out"
     if homes := [_place(table) for table, keys in KEYS.items() if key in keys]:
         return f"does not belong here but {alternatives(homes)}"
     return f"is not a key {_place(schema)}{suggestion(key, KEYS[schema])}"

@@ -218,6 +218,7 @@ def _authority(authority: AuthoritySpec) -> dict[str, object]:
         "passphrase_file": str(authority.passphrase_file),
         "client_days": authority.client_lifetime.days,
         "crl_days": authority.crl_lifetime.days,
+        "invite_listen": _text(authority.invite_listen),
     }
 
 

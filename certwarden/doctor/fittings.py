@@ -26,9 +26,9 @@ from certwarden.doctor.patient import Look, Patient
 from certwarden.doctor.service import NO_SYSTEMD, PASS, SERVICE, is_there, number, since
 from certwarden.errors import Error, TargetError
 from certwarden.files import read_file
-from certwarden.model import UnitReload
-from certwarden.setup.polkit import RULE_PATH, polkit_rule
-from certwarden.setup.service import service_drop_in
+from certwarden.setup.polkit import RULE_PATH, asks_systemd, is_inviting, polkit_rule
+from certwarden.setup.service import RECEIVER, service_drop_in, socket_drop_in
+from certwarden.targets.door import SOCKET
 from certwarden.targets.foreign import is_root, run_as
 from certwarden.targets.process import Identity
 from certwarden.targets.units import Properties, is_booted, show
@@ -46,6 +46,7 @@ _TEMPLATE, _TELLER = "certwarden-failed@.service", f"certwarden-failed@{SERVICE}
 _COMMAND = re.compile(r"path=(\S+) ; argv\[\]=(.*?) ; ignore_errors=")
 _ALLOWED = re.compile(r"var allowed = (\[.*?\]);", re.DOTALL)
 _SUDO = "run it with sudo"
+_LISTEN = "ListenStream"
 _HOME, _NO = "ProtectHome", ("no", "false", "off", "0")
 # Lists of paths, and where else a path of them may be given: the last only where homes are open.
 _PATHS = {
@@ -76,7 +77,7 @@ def look_at_files(patient: Patient) -> Iterator[Finding]:
     if not is_booted():
         yield skipped("", NO_SYSTEMD)
         return
-    units = show((SERVICE, PASS, _TELLER), _PROPERTIES)
+    units = show((SERVICE, PASS, _TELLER, RECEIVER), _PROPERTIES)
     there = [
         installed_unit(_TEMPLATE if name == _TELLER else name, unit)
         for name, unit in units.items()
@@ -91,6 +92,10 @@ def look_at_files(patient: Patient) -> Iterator[Finding]:
             yield skipped(unit.name, f"it reads {unit.configuration}, not {ours}")
         else:
             yield judge_files(unit, expected)
+    if there and is_inviting(patient.config):
+        listening = [unit for unit in show((SOCKET,), _PROPERTIES).values() if is_there(unit)]
+        texts = installed_unit(SOCKET, listening[0]).texts if listening else None
+        yield judge_socket(texts, socket_drop_in(patient.config))
     daemon = units.get(SERVICE, {})
     if number(daemon.get("MainPID", "")):
         yield from _look_at_upgrade(installed_unit(SERVICE, daemon), daemon, patient.now)
@@ -115,6 +120,25 @@ def judge_files(unit: Installed, expected: str) -> Finding:
         f"`sudo certwarden setup`; or by hand `sudo mkdir -p {directory}`, `sudo certwarden "
         f"snippet systemd | sudo tee {directory}/50-configuration.conf`, then `sudo systemctl "
         f"daemon-reload && sudo systemctl restart {SERVICE}`",
+    )
+
+
+def judge_socket(texts: tuple[str, ...] | None, expected: str) -> Finding:
+    """Whether the socket, by the texts of its files, listens where the drop-in's text says.
+
+    None is a unit that is not there.
+    """
+    if texts is None:
+        return error(SOCKET, "there is no such unit", "install it: `sudo certwarden setup`")
+    if settings(texts).get(_LISTEN) == settings((expected,))[_LISTEN]:
+        return ok(SOCKET, "it listens where the configuration says, while somebody is invited")
+    directory = f"/etc/systemd/system/{SOCKET}.d"
+    return error(
+        SOCKET,
+        "it does not listen where `authority.invite_listen` says",
+        f"`sudo certwarden setup`; or by hand `sudo mkdir -p {directory}`, `sudo certwarden "
+        f"snippet systemd-socket | sudo tee {directory}/50-configuration.conf`, then `sudo "
+        "systemctl daemon-reload`",
     )
 
 
@@ -286,13 +310,7 @@ def judge_groups(owner: str, groups: frozenset[str], wanted: Iterable[str]) -> I
 
 
 def _look_at_polkit(config: Config, user: str | None) -> Iterator[Finding]:
-    wanted = [
-        target.reload
-        for each in config.certificates
-        for target in each.targets
-        if isinstance(target.reload, UnitReload)
-    ]
-    if not wanted:
+    if not asks_systemd(config):
         return
     if user is None:
         yield skipped("polkit", "certwarden is not a service here: a command restarts as who it is")
@@ -301,7 +319,7 @@ def _look_at_polkit(config: Config, user: str | None) -> Iterator[Finding]:
     elif not POLKIT_ON_BUS.exists():
         yield error(
             "polkit",
-            f"there is no polkit here, so that certwarden may not restart {wanted[0].unit}",
+            "there is no polkit here, so that certwarden may not restart what is configured",
             "`sudo apt install polkitd` (Debian 11: policykit-1)",
         )
     else:

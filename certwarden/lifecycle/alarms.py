@@ -22,11 +22,12 @@ from certwarden.lifecycle.authority_alarms import (
 )
 from certwarden.lifecycle.matter import Matter
 from certwarden.lifecycle.retry import counted
-from certwarden.lifecycle.setbacks import CLEAN_UP, TOKEN, revocation_key, setback_of
+from certwarden.lifecycle.setbacks import CLEAN_UP, DOOR, TOKEN, revocation_key, setback_of
 from certwarden.lifecycle.status import TargetState, target_state
 from certwarden.lifecycle.trust import Verdict
 from certwarden.model import (
     Cause,
+    ClientCertificate,
     NoHandshake,
     Observed,
     ObservedAuthority,
@@ -61,7 +62,7 @@ _UNBEARABLE = (
     ROOT_ENDED,
 )
 # What is not to be told of a private CA that cannot be read.
-_OF_AUTHORITY = (ENDS, LADDER_ENDS, LIST_ENDS, LIST_FAILING, LOCKED, PROOF, ROOT_ENDED)
+_OF_AUTHORITY = (DOOR, ENDS, LADDER_ENDS, LIST_ENDS, LIST_FAILING, LOCKED, PROOF, ROOT_ENDED)
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,15 @@ class Findings:
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent in one piece, and what is written down once somebody was reached."""
+    """What is sent in one piece, and what is written down once somebody was reached.
+
+    `ending` are the clients' certificates that it is about.
+    """
 
     title: str
     text: str
     tell: tuple[Told, ...]
+    ending: tuple[ClientCertificate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -391,7 +396,8 @@ def _alarm(due: Sequence[Matter], before: dict[str, Told], now: datetime) -> Mes
             lines.append(f"To do: {matter.todo}")
         paragraphs.append("\n".join(lines))
     title = due[0].what if len(due) == 1 else f"{len(due)} matters need attention"
-    return Message(title, "\n\n".join(paragraphs), tuple(tell))
+    ending = tuple(each for matter in due for each in matter.ending)
+    return Message(title, "\n\n".join(paragraphs), tuple(tell), ending)
 
 
 def _recovery(recovered: Sequence[Told], now: datetime) -> Message:

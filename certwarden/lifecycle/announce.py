@@ -9,10 +9,11 @@ out all the same, by a mark that needs no room. Where not even that can be set, 
 that has turned read-only, none does: it would be one in each pass. The missing heartbeat tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from certwarden.errors import Busy, Error, NotifyError, StoreError
 from certwarden.lifecycle.alarms import (
@@ -60,7 +61,10 @@ def announce(
             doubtful = {each.key for each in told} - {each.key for each in findings.standing}
             findings = replace(findings, unclear=findings.unclear | doubtful)
         outbox = to_send(findings, told, now, is_good=is_good)
-        trouble = _send(world.watch, messenger, outbox, told, now)
+        post = partial(_post, messenger)
+        if authority is not None and messenger.has_readers:
+            post = partial(_post_with_links, world, messenger, observed, authority)
+        trouble = _send(world.watch, post, outbox, told, now)
         if is_good and books.trouble is None and is_bearable(findings):
             trouble = _beat(messenger) or trouble
     except Error as error:
@@ -82,7 +86,8 @@ def announce_unit_failure(
     except Error:  # what made the unit fail may have made this fail
         told = []
     try:
-        return _send(world.watch, messenger, to_send(Findings((matter,)), told, now), told, now)
+        outbox = to_send(Findings((matter,)), told, now)
+        return _send(world.watch, partial(_post, messenger), outbox, told, now)
     except Error as error:
         return error
 
@@ -118,7 +123,11 @@ def _findings(
 
 
 def _send(
-    watch: Watch, messenger: Messenger, outbox: Outbox, told: Sequence[Told], now: datetime
+    watch: Watch,
+    post: Callable[[Message], NotifyError | None],
+    outbox: Outbox,
+    told: Sequence[Told],
+    now: datetime,
 ) -> Error | None:
     """Sends each message between two entries, so that a failure is made up for, and no more.
 
@@ -130,7 +139,7 @@ def _send(
         is_prepared = _prepare(watch, message, before, now)
         if not is_prepared and not _is_first_of_the_day(watch, now):
             continue
-        failure = _send_one(messenger, message)
+        failure = post(message)
         if failure is None or failure.is_partial:
             _settle(watch, message, now)
         elif is_prepared:
@@ -185,12 +194,31 @@ def _is_first_of_the_day(watch: Watch, now: datetime) -> bool:
     return True
 
 
-def _send_one(messenger: Messenger, message: Message) -> NotifyError | None:
+def _post(messenger: Messenger, message: Message) -> NotifyError | None:
     try:
         messenger.send(message.title, message.text)
     except NotifyError as error:
         return error
     return None
+
+
+def _post_with_links(
+    world: Neighbours,
+    messenger: Messenger,
+    observed: Sequence[Observed],
+    authority: ObservedAuthority,
+    message: Message,
+) -> NotifyError | None:
+    """Puts invitations into a message about clients near their end; the records know of none."""
+    if not message.ending:
+        return _post(messenger, message)
+    from certwarden.lifecycle.reinvite import make_links, take_back, with_links  # it signs
+
+    links = make_links(world, message.ending, observed, authority)
+    failure = _post(messenger, replace(message, text=with_links(message.text, links)))
+    if failure is not None and not failure.is_partial:
+        take_back(world, links)
+    return failure
 
 
 def _beat(messenger: Messenger) -> NotifyError | None:

@@ -4,11 +4,12 @@ How often it is said is for `alarms`, which puts it beside the other matters.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certwarden.lifecycle.lists import half_life, superseded
 from certwarden.lifecycle.matter import Matter
-from certwarden.lifecycle.setbacks import BACKUP, LIST, setback_of
+from certwarden.lifecycle.setbacks import BACKUP, DOOR, LIST, setback_of
 from certwarden.model import ClientCertificate, ObservedAuthority, ProofOutcome, Setback
 
 # Before what ends, so long: said once at each, and not again.
@@ -51,6 +52,10 @@ def authority_matters(
     if setback is not None and (setback.failures > 1 or setback.is_permanent):
         what = f"the revocation list could not be brought up to date: {setback.what}"
         yield Matter(LIST_FAILING, what, min(setback.since, now), setback.hint)
+    closed = setback_of(setbacks, DOOR)
+    if closed is not None and (closed.failures > 1 or closed.is_permanent):
+        what = f"invitations cannot be redeemed: {closed.what}"
+        yield Matter(DOOR, what, min(closed.since, now), closed.hint)
     waiting = seen.unlisted | set(superseded(seen.clients, now))
     if seen.is_locked and waiting:
         count = len(waiting)
@@ -130,14 +135,15 @@ def _ending_together(
     if len(names) == 1:
         key = f"client:{members[0][1].serial}"
         what = f"the client certificate of {names[0]} ends on {_instant(end)}"
-        todo = f"renew it: certwarden client renew {names[0]}"
+        todo = f"hand out the next one: certwarden client invite {names[0]}"
     else:
         key = f"clients:{day}"
         others = len(names) - NAMES_SHOWN
         shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {others} more" if others > 0 else "")
         what = f"{len(names)} client certificates end on {day}: {shown}"
-        todo = "renew each that is still in use: certwarden client renew NAME"
-    yield from _last_stage(key, what, todo, end, _come(end, CLIENT_STAGES, now))
+        todo = "hand out the next one to each still in use: certwarden client invite NAME"
+    for matter in _last_stage(key, what, todo, end, _come(end, CLIENT_STAGES, now)):
+        yield replace(matter, ending=tuple(each for _, each in members[:NAMES_SHOWN]))
 
 
 def _root_matters(seen: ObservedAuthority, now: datetime) -> Iterator[Matter]:

@@ -14,6 +14,7 @@ from certwarden.errors import Busy, ClockError, Error, ZoneError
 from certwarden.lifecycle.act import Actor, CertificateResult, Orders
 from certwarden.lifecycle.announce import announce
 from certwarden.lifecycle.books import Books
+from certwarden.lifecycle.door import look_after_door
 from certwarden.lifecycle.judge import ClockJudge
 from certwarden.lifecycle.metrics import render_metrics
 from certwarden.lifecycle.observe import observe
@@ -125,7 +126,9 @@ def reconcile(
         authority_error = authority_error or proof_error
     if wish.is_whole and world.authority_spec is not None:
         from certwarden.lifecycle.backup import look_after_backups  # see _tend
+        from certwarden.lifecycle.sightings import note_sightings
 
+        note_sightings(world, books, judge, specs)
         look_after_backups(world, books, judge)
     result = PassResult(
         results, swept, sweep_error, token_error, authority_error, books.trouble, verdict
@@ -256,6 +259,9 @@ def _end_pass(
                 )
             except Error as error:
                 world.reporter.event(Level.WARNING, "metrics", error.what, error.hint)
+    door_calls: tuple[Call, ...] = ()
+    if wish.is_whole and wish.is_deploying and authority is not None:
+        door_calls = look_after_door(world, books, now)
     leftovers, token = books.read(world.journal.leftovers, ()), world.setup(None)
     setbacks = books.read(world.watch.setbacks, ())
     clean_up = setback_of(setbacks, CLEAN_UP)
@@ -265,6 +271,7 @@ def _end_pass(
         for step in agenda(observed, len(leftovers), now, world.policy)
     )
     calls = next_calls(steps, observed, check, token, now, setbacks=setbacks, authority=authority)
+    calls = tuple(sorted((*calls, *door_calls), key=lambda call: call.at))
     if result.verdict is not None and not result.verdict.is_trusted and result.verdict.is_asked:
         calls = tuple(_once_trusted(call, now) for call in calls)
     return replace(result, calls=calls, store_error=books.trouble)

@@ -1,7 +1,8 @@
 """What fails beside orders and deploys, and how long it rests then: pure functions.
 
-Clean-up, revocations, the look at the API token, the revocation list and backups: each is known by
-its key for as long as it fails, and is tried at once when what it was tried with has changed.
+Clean-up, revocations, the look at the API token, the revocation list, backups and the door for
+invitations: each is known by its key for as long as it fails, and is tried at once when what it
+was tried with has changed.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ TOKEN = "token"  # noqa: S105  the key of a setback
 REVOCATION = "revocation:"
 LIST = "list"
 BACKUP = "backup"
+DOOR = "invitations"
 
 PERMANENT_REST = timedelta(days=1)
 FIRST_CLEAN_UP_REST = timedelta(minutes=10)
@@ -76,7 +78,7 @@ def held_until(setback: Setback | None, setup: str, now: datetime) -> datetime:
 
 
 def _rest(key: str, failures: int) -> timedelta:
-    if key in (CLEAN_UP, LIST):
+    if key in (CLEAN_UP, LIST, DOOR):
         doubled = FIRST_CLEAN_UP_REST * (1 << min(failures - 1, _MOST_DOUBLINGS))
         return min(doubled, LONGEST_CLEAN_UP_REST)
     if key == TOKEN:

@@ -20,6 +20,8 @@ from certwarden.model import (
 
 OVERDUE = timedelta(days=1)
 ROOT_NOTICE = timedelta(days=30)
+UNUSED_AFTER = timedelta(days=7)
+UNSEEN_AFTER = timedelta(days=90)
 
 
 class CertificateState(StrEnum):
@@ -51,6 +53,13 @@ class ClientState(StrEnum):
     VALID = "valid"
 
 
+class ClientUsage(StrEnum):
+    """What is odd about how a client certificate is used."""
+
+    NEVER_USED = "never-used"
+    NOT_SEEN = "not-seen"
+
+
 def client_state(client: ClientCertificate, now: datetime) -> ClientState | None:
     """The state of a certificate in the register; None for one that was never signed."""
     if client.revoked_at is not None:
@@ -58,6 +67,26 @@ def client_state(client: ClientCertificate, now: datetime) -> ClientState | None
     if client.not_after is not None and client.not_after < now:
         return ClientState.EXPIRED
     return ClientState.VALID if client.is_signed else None
+
+
+def client_usage(
+    client: ClientCertificate, now: datetime, watched_since: datetime | None
+) -> ClientUsage | None:
+    """What is odd about how a valid certificate is used; None where nothing is, or nobody knows.
+
+    `watched_since`: since when no client comes in unseen, see `Register`. What may have been used
+    before that is not called unused.
+    """
+    if watched_since is None or client_state(client, now) is not ClientState.VALID:
+        return None
+    if client.seen_at is None and client.not_before is not None:
+        from certwarden.pki.certificate import CLOCK_SKEW  # else this would load cryptography
+
+        issued_at = client.not_before + CLOCK_SKEW
+        if issued_at >= watched_since:
+            return ClientUsage.NEVER_USED if now - issued_at > UNUSED_AFTER else None
+    last = max(client.seen_at or watched_since, watched_since)
+    return ClientUsage.NOT_SEEN if now - last > UNSEEN_AFTER else None
 
 
 def certificate_state(seen: Observed, now: datetime) -> CertificateState:

@@ -11,20 +11,32 @@ from pathlib import Path
 
 from certwarden.config import Config
 from certwarden.frozen import frozen
-from certwarden.model import TargetSpec, UnitReload
+from certwarden.model import TargetSpec
 from certwarden.setup.answers import Answers
 from certwarden.setup.configuration import House, configuration
 from certwarden.setup.find import NodeRed
-from certwarden.setup.polkit import RULE_PATH, polkit_rule
-from certwarden.setup.service import DROP_IN_PATHS, USER, service_drop_in
+from certwarden.setup.polkit import RULE_PATH, asks_systemd, is_inviting, polkit_rule
+from certwarden.setup.service import (
+    DROP_IN_PATHS,
+    RECEIVER,
+    SOCKET_DROP_IN_PATH,
+    USER,
+    service_drop_in,
+    socket_drop_in,
+)
+from certwarden.targets.door import SOCKET
 
 SYSUSERS = Path("/etc/sysusers.d/certwarden.conf")
 TMPFILES = Path("/etc/tmpfiles.d/certwarden.conf")
 UNITS_DIRECTORY = Path("/etc/systemd/system")
 SERVICE = "certwarden.service"
 TIMER = "certwarden-renew.timer"
-UNITS = (SERVICE, "certwarden-renew.service", TIMER, "certwarden-failed@.service")
-DROP_INS = tuple(map(Path, DROP_IN_PATHS))
+UNITS = (
+    *(SERVICE, "certwarden-renew.service", TIMER, "certwarden-failed@.service"),
+    *(SOCKET, RECEIVER),
+)
+SOCKET_DROP_IN = Path(SOCKET_DROP_IN_PATH)
+DROP_INS = (*map(Path, DROP_IN_PATHS), SOCKET_DROP_IN)
 RULE = Path(RULE_PATH)
 
 _PROGRAM = "/opt/certwarden/bin/certwarden"  # as the units come
@@ -141,6 +153,8 @@ def units(program: Path) -> list[Change]:
         TIMER: "the other way, a pass twice a day; stays off",
         "certwarden-renew.service": "a single pass",
         "certwarden-failed@.service": "tells you that one of them has failed",
+        SOCKET: "where invited clients come in; off unless somebody is",
+        RECEIVER: "hands out their certificates",
     }
     return [
         Change(
@@ -156,8 +170,11 @@ def units(program: Path) -> list[Change]:
 def fittings(config: Config) -> list[Change]:
     """What fits the units to the configuration, and lets certwarden restart what it names."""
     drop_in = service_drop_in(config).encode()
-    changes = [Change(_FITTING, WriteFile(path, drop_in)) for path in DROP_INS]
-    if any(isinstance(target.reload, UnitReload) for target in targets(config)):
+    changes = [Change(_FITTING, WriteFile(Path(path), drop_in)) for path in DROP_IN_PATHS]
+    if is_inviting(config):
+        listen = WriteFile(SOCKET_DROP_IN, socket_drop_in(config).encode())
+        changes.append(Change("where invited clients come in", listen))
+    if asks_systemd(config):
         rule = WriteFile(RULE, polkit_rule(config).encode())
         changes.append(Change("what certwarden may ask of systemd", rule))
     changes.append(Change("", Command(("systemctl", "daemon-reload"))))

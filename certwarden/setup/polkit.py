@@ -1,7 +1,8 @@
 """The rule of polkit's by which certwarden may restart or reload what the configuration names.
 
 Owns the rule's text. Which verbs systemd is really asked for is `targets.reload`'s business: those
-of `UnitVerb`, and this rule allows no other.
+of `UnitVerb`, and this rule allows no other. Where the service hands out certificates, its socket
+may be started and stopped, too.
 """
 
 import json
@@ -10,6 +11,7 @@ from certwarden.config import Config
 from certwarden.config.syntax import unit
 from certwarden.model import UnitReload
 from certwarden.setup.service import USER
+from certwarden.targets.door import SOCKET
 
 RULE_PATH = "/etc/polkit-1/rules.d/50-certwarden.rules"
 
@@ -27,7 +29,7 @@ polkit.addRule(function (action, subject) {{
 
 
 def polkit_rule(config: Config) -> str:
-    """The text of the rule, for `RULE_PATH`: JavaScript that allows each target's unit and verb.
+    """The text of the rule, for `RULE_PATH`: JavaScript, which allows what we ask for.
 
     A name that is no unit's raises UnfitError; the configuration has refused it before.
     """
@@ -37,6 +39,19 @@ def polkit_rule(config: Config) -> str:
         for target in certificate.targets
         if isinstance(target.reload, UnitReload)
     }
+    if is_inviting(config):
+        wanted |= {f"{verb} {SOCKET}" for verb in ("start", "stop")}
     return _RULE.format(
         path=RULE_PATH, user=json.dumps(USER), allowed=json.dumps(sorted(wanted), indent=4)
     ).replace("\n]", "\n  ]")
+
+
+def is_inviting(config: Config) -> bool:
+    """Whether the service hands out certificates."""
+    return config.authority is not None and config.authority.invite_listen is not None
+
+
+def asks_systemd(config: Config) -> bool:
+    """Whether there is anything that certwarden asks of systemd, so that it needs the rule."""
+    targets = (target for certificate in config.certificates for target in certificate.targets)
+    return is_inviting(config) or any(isinstance(each.reload, UnitReload) for each in targets)

@@ -23,8 +23,9 @@ from certwarden.setup.outline import (
     UNITS,
     UNITS_DIRECTORY,
 )
-from certwarden.setup.service import STATE_DIRECTORY, USER
+from certwarden.setup.service import RECEIVER, STATE_DIRECTORY, USER
 from certwarden.setup.unfinished import NOTE
+from certwarden.targets.door import SOCKET
 
 _NAME = "certwarden"
 _CONFIGURED = Path("/etc/certwarden")
@@ -41,6 +42,9 @@ def stop(ground: Ground) -> None:
     for unit in (SERVICE, TIMER):
         if ground.has(UNITS_DIRECTORY / unit):
             ground.command("systemctl", "disable", "--now", "--quiet", unit)
+    for unit in (SOCKET, RECEIVER):  # in this order, or a visitor would start it again
+        if ground.has(UNITS_DIRECTORY / unit):
+            ground.command("systemctl", "stop", unit)
 
 
 def take_out(ground: Ground, paths: list[Path]) -> None:

@@ -1,7 +1,8 @@
-"""The drop-in that fits certwarden's units to the configuration: groups, and paths outside STATE.
+"""The drop-ins that fit certwarden's units to the configuration.
 
-Owns the drop-in's text. The units themselves are files in `systemd/`, the same for everybody, and
-shut certwarden in; this opens what the targets need, and no more.
+They are about groups, paths outside STATE, and where invitations are redeemed. Owns their texts.
+The units themselves are files in `systemd/`, the same for everybody, and shut certwarden in; this
+opens what the targets need, and no more.
 """
 
 import os
@@ -9,12 +10,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from certwarden.config import Config
+from certwarden.errors import UsageError
 from certwarden.model import CommandReload, TargetSpec
+from certwarden.targets.door import SOCKET
 
 USER = "certwarden"
 STATE_DIRECTORY = Path("/var/lib/certwarden")  # what the units make and open by themselves
-UNITS = ("certwarden.service", "certwarden-renew.service", "certwarden-failed@.service")
+RECEIVER = "certwarden-invite.service"
+UNITS = (
+    "certwarden.service",
+    "certwarden-renew.service",
+    "certwarden-failed@.service",
+    RECEIVER,
+)
 DROP_IN_PATHS = tuple(f"/etc/systemd/system/{unit}.d/50-configuration.conf" for unit in UNITS)
+SOCKET_DROP_IN_PATH = f"/etc/systemd/system/{SOCKET}.d/50-configuration.conf"
 
 # What ProtectHome= hides, with all that is below.
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -27,6 +37,15 @@ _HEAD = """\
 # A path that is missing when the service starts stays closed to it.
 
 [Service]
+"""
+_SOCKET = """\
+# Where certwarden-invite.socket listens. Made from the configuration by `certwarden snippet
+# systemd-socket`; belongs in
+#   {path}
+
+[Socket]
+ListenStream=
+ListenStream={listen}
 """
 
 
@@ -53,6 +72,20 @@ def service_drop_in(config: Config) -> str:
         lines += ["# An empty /home, with nothing in it but this:", "ProtectHome=tmpfs", *homes]
     paths = "\n".join(f"#   {path}" for path in DROP_IN_PATHS)
     return _HEAD.format(paths=paths) + "".join(f"{line}\n" for line in lines)
+
+
+def socket_drop_in(config: Config) -> str:
+    """The text of the drop-in for `SOCKET_DROP_IN_PATH`, which puts the unit's own address aside.
+
+    Raises UsageError where the service invites nobody.
+    """
+    listen = config.authority.invite_listen if config.authority else None
+    if listen is None:
+        raise UsageError(
+            "the configuration does not say where the service is to hand out certificates",
+            "set `invite_listen` in [authority]",
+        )
+    return _SOCKET.format(path=SOCKET_DROP_IN_PATH, listen=listen)
 
 
 def written(config: Config, targets: Iterable[TargetSpec]) -> list[Path]:

@@ -103,23 +103,7 @@ class UnitReloader:
 
     def reload(self) -> None:
         """Raises TargetError where systemd refuses, fails, or takes longer than 90 s."""
-        verb = self._verb.value
-        finished = systemctl(UNIT_LIMITS, "--no-ask-password", verb, "--", self._unit)
-        if finished.status == 0:
-            return
-        what = f"systemd could not {verb} {self._unit}"
-        hint = f"see `systemctl status {self._unit}`"
-        if finished.status is None:
-            raise TargetError(f"{what} within {UNIT_LIMITS.seconds:.0f} s", hint)
-        if finished.status == _REFUSED_BY_POLKIT:
-            what = f"certwarden may not {verb} {self._unit}"
-            hint = (
-                f"allow it by a polkit rule for {self._unit} and the verb {verb}: "
-                "docs/operations.md has one to copy"
-            )
-        elif finished.status == _NOT_LOADED:
-            hint = _CORRECT_THE_NAME
-        raise TargetError(f"{what}: {_words(finished)}", hint)
+        have_systemd(self._verb.value, self._unit, hint_not_loaded=_CORRECT_THE_NAME)
 
     def complaint(self) -> str:
         try:
@@ -160,6 +144,29 @@ class CommandReloader(NoReloader):
             raise TargetError(f"{what} did not end within {COMMAND_LIMITS.seconds:.0f} s", hint)
         if finished.status != 0:
             raise TargetError(f"{what} failed: {_words(finished)}", hint)
+
+
+def have_systemd(verb: str, unit: str, *, hint_not_loaded: str) -> None:
+    """Has systemd restart, reload, start or stop the unit.
+
+    Raises TargetError where it refuses, fails, or takes longer than 90 s.
+    """
+    finished = systemctl(UNIT_LIMITS, "--no-ask-password", verb, "--", unit)
+    if finished.status == 0:
+        return
+    what = f"systemd could not {verb} {unit}"
+    hint = f"see `systemctl status {unit}`"
+    if finished.status is None:
+        raise TargetError(f"{what} within {UNIT_LIMITS.seconds:.0f} s", hint)
+    if finished.status == _REFUSED_BY_POLKIT:
+        what = f"certwarden may not {verb} {unit}"
+        hint = (
+            f"allow it by a polkit rule for {unit} and the verb {verb}: "
+            "docs/operations.md has one to copy"
+        )
+    elif finished.status == _NOT_LOADED:
+        hint = hint_not_loaded
+    raise TargetError(f"{what}: {_words(finished)}", hint)
 
 
 def _complaint_of(report: Report, current: str) -> str:

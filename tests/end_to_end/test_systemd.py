@@ -1,6 +1,7 @@
 """The units on a real systemd, booted in a container: certwarden as a service, with Node-RED."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certwarden.pki.protection import generate_password
 from tests.world.container import Container
 from tests.world.debian import PREFIX
 from tests.world.installed import (
@@ -23,10 +25,10 @@ from tests.world.process import DidNotStart
 from tests.world.tools import Missing
 
 DAEMON, PASS, TIMER = "certwarden.service", "certwarden-renew.service", "certwarden-renew.timer"
+DOOR, RECEPTION = "certwarden-invite.socket", "certwarden-invite.service"
 TELLER = "certwarden-failed@{}.service"
 NODE_RED, OTHER = "nodered.service", "systemd-journald.service"
 REFUSED = 4  # systemctl(1)
-# The daemon's unit as it is, but in a hurry.
 AUTHORITY = """
 [authority]
 name = "Home"
@@ -54,6 +56,25 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 8443), http.server.BaseHT
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 """
+INVITING = f'{AUTHORITY}invite_listen = "127.0.0.1:8444"\n'
+# Who has got the link: trusts the house's public CA alone, and gets a file once.
+VISITOR = """
+import http.client, json, socket, ssl, sys, urllib.parse
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+asked = json.loads(sys.argv[1])
+context = ssl.create_default_context(cafile=asked["root"])
+raw = socket.create_connection(("127.0.0.1", asked["port"]), timeout=30)
+there = http.client.HTTPSConnection(asked["host"], asked["port"])
+there.sock = context.wrap_socket(raw, server_hostname=asked["host"])
+form = {"format": "p12", "language": "en"} | {name: asked[name] for name in ("token", "password")}
+headers = {"Content-Type": "application/x-www-form-urlencoded"}
+there.request("POST", "/redeem", urllib.parse.urlencode(form), headers)
+reply = there.getresponse()
+body = reply.read()
+name = load_pkcs12(body, asked["password"].encode()).cert if reply.status == 200 else None
+print(reply.status, name and name.certificate.subject.rfc4514_string())
+"""
+# The daemon's unit as it is, but in a hurry.
 HURRY = "[Service]\nRestartSec=1s\nTimeoutStopSec=10s\n"
 BOTH = f"[Unit]\nWants={DAEMON} {TIMER}\nAfter={DAEMON} {TIMER}\n"
 
@@ -75,7 +96,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
 def at_rest(machine: Installed) -> Iterator[None]:
     """Each test begins with the configuration and the units as installed, and none of them runs."""
     yield
-    machine.container.systemctl("stop", DAEMON, TIMER, PASS)
+    machine.container.systemctl("stop", DAEMON, TIMER, PASS, DOOR, RECEPTION)
     machine.container.run("systemctl", "reset-failed")
     machine.container.must("sh", "-c", "rm -f /etc/systemd/system/*.d/90-test.conf")
     machine.container.systemctl("daemon-reload")
@@ -105,6 +126,18 @@ def await_rest(machine: Installed) -> None:
     )
 
 
+def found_authority(machine: Installed) -> None:
+    """Makes the private CA, unless an earlier test has."""
+    if machine.container.run(CERTWARDEN, "ca", "export").code:
+        machine.container.must(CERTWARDEN, "ca", "init")
+
+
+def knock(machine: Installed) -> None:
+    """A connection to the door, without a word."""
+    code = 'import socket; socket.create_connection(("127.0.0.1", 8444), timeout=5).close()'
+    machine.container.must(f"{PREFIX}/bin/python", "-c", code)
+
+
 def main_pid(container: Container, unit: str) -> int:
     return int(container.show(unit, "MainPID"))
 
@@ -114,13 +147,13 @@ def main_pid(container: Container, unit: str) -> int:
 
 def test_systemd_accepts_the_units_as_installed(machine: Installed) -> None:
     """Every line of them, of the drop-ins and of what they call; and they are shut in."""
-    units = (DAEMON, PASS, TIMER, TELLER.format(DAEMON))
+    units = (DAEMON, PASS, TIMER, DOOR, RECEPTION, TELLER.format(DAEMON))
     paths = [f"/etc/systemd/system/{unit}" for unit in units]
     machine.container.must(
         "systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", *paths
     )
     for unit in units:
-        if unit != TIMER:
+        if unit.endswith(".service"):
             machine.container.must("systemd-analyze", "security", "--threshold=15", unit)
 
 
@@ -225,7 +258,7 @@ def test_the_daemon_tends_the_private_ca(machine: Installed) -> None:
     container.write(f"/etc/systemd/system/{GUARDED}", unit)
     machine.write_config(AUTHORITY, targets=GUARDED_TARGET)
     machine.install_what_is_rendered()
-    container.must(CERTWARDEN, "ca", "init")
+    found_authority(machine)
     founded = shown()["crl"]["number"]
     kept = "/etc/certwarden/secrets/ca.passphrase"
     passphrase = container.must("stat", "--format=%U:%G %a", kept)
@@ -246,6 +279,77 @@ def test_the_daemon_tends_the_private_ca(machine: Installed) -> None:
     assert "alice" in container.must(CERTWARDEN, "client", "revoke", "alice")
     assert shown()["crl"]["number"] > number
     container.systemctl("stop", GUARDED)
+
+
+def test_a_client_near_its_end_is_invited_and_comes(machine: Installed) -> None:
+    """A message has the link, and systemd listens from then on, and never otherwise. Who opens it
+    is handed the next certificate by the service, once; the link is in no journal and no file.
+    """
+    container = machine.container
+    machine.write_config(INVITING)
+    machine.install_what_is_rendered()
+    found_authority(machine)
+    container.systemctl("start", PASS)  # a certificate to listen with
+    listening = ("ss", "--listening", "--tcp", "--numeric", "--no-header", "sport = :8444")
+    assert container.must(*listening) == ""
+    issue = ("client", "issue", "pad", "--days", "1", "--out", "/root/pad.p12")
+    container.must(CERTWARDEN, *issue, "--password-file", "/root/pad.pw")
+    container.systemctl("start", PASS)
+    assert container.must(*listening) != ""
+    assert container.show(RECEPTION, "ActiveState") == "inactive"
+    (message,) = [each["message"] for each in machine.messages() if "of pad ends" in str(each)]
+    link = re.search(r"https://(example\.org):8444/#(\S+)", message)
+    assert link is not None
+    container.must("install", "-m", "0644", machine.world["site_root"], "/root/site-root.pem")
+    password = generate_password().reveal().decode()
+    asked = {"host": link[1], "port": 8444, "token": link[2], "password": password}
+    asked["root"] = "/root/site-root.pem"
+    visit = (f"{PREFIX}/bin/python", "-c", VISITOR, json.dumps(asked))
+    knock(machine)
+    container.wait_for(lambda: container.show(RECEPTION, "ActiveState") == "active")
+    container.systemctl("stop", RECEPTION)  # as when the machine goes down
+    assert container.show(RECEPTION, "Result") == "success"
+    assert container.must(*listening) != ""
+    assert container.must(*visit).split() == ["200", "CN=pad"]
+    container.wait_for(lambda: container.must(*listening) == "")
+    container.wait_for(lambda: container.show(RECEPTION, "ActiveState") == "inactive")
+    assert container.show(RECEPTION, "Result") == "success"
+    assert container.show(DOOR, "ActiveState") == "inactive"
+    told = json.loads(container.must(CERTWARDEN, "client", "show", "pad", "--json"))
+    assert len(told["certificates"]) == 2
+    _, _, secret = link[2].partition("-")
+    assert secret not in container.must("journalctl", "--no-pager")
+    assert container.run("grep", "--recursive", "--quiet", secret, STATE, "/etc/certwarden").code
+
+
+def test_the_door_is_all_that_a_pass_may_open(machine: Installed) -> None:
+    """polkit lets certwarden's user start and stop that socket; not the service, no other verb."""
+    container = machine.container
+    machine.write_config(INVITING)
+    machine.install_what_is_rendered()
+
+    def ask(*words: str) -> int:
+        command = ("systemctl", "--no-ask-password", *words)
+        return container.run(*command, user="certwarden").code
+
+    assert ask("start", DOOR) == 0
+    assert container.show(DOOR, "Listen") == "127.0.0.1:8444 (Stream)"
+    for words in (("restart", DOOR), ("start", RECEPTION), ("enable", DOOR), ("start", OTHER)):
+        assert ask(*words) != 0, words
+    assert ask("stop", DOOR) == 0
+
+
+def test_who_knocks_uninvited_finds_the_door_shut(machine: Installed) -> None:
+    """The service looks into the book, has systemd stop listening, and ends."""
+    container = machine.container
+    machine.write_config(INVITING)
+    machine.install_what_is_rendered()
+    found_authority(machine)
+    container.systemctl("start", DOOR)
+    knock(machine)
+    container.wait_for(lambda: container.show(DOOR, "ActiveState") == "inactive")
+    container.wait_for(lambda: container.show(RECEPTION, "ActiveState") == "inactive")
+    assert container.show(RECEPTION, "Result") == "success"
 
 
 def test_a_failed_pass_is_told(machine: Installed) -> None:

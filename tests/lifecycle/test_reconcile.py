@@ -444,7 +444,7 @@ def test_a_full_disk_keeps_nothing_from_being_put_to_use(
     monkeypatch.setattr(house.world.suggestions, "save_renewal_info", disk_is_full)
     result = house.run()
     assert house.target.program.loaded == stored.pair
-    assert {call.job for call in result.calls} == set(Job) - {Job.CRL}
+    assert {call.job for call in result.calls} == set(Job) - {Job.CRL, Job.INVITATIONS}
     assert not result.is_good
     assert house.errors == ["the disk is full"]
     assert [title for title, _ in house.messenger.sent] == [

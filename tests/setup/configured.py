@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from certwarden.config import Config, load
-from certwarden.model import TargetSpec
+from certwarden.model import Address, AuthoritySpec, TargetSpec
 from tests.builders import a_certificate_spec
 
 _TEXT = """\
@@ -17,6 +17,13 @@ api_token_file = "cloudflare.token"
 name = "home"
 domains = ["example.org"]
 """
+
+
+def inviting(config: Config) -> Config:
+    """The same, where the service hands out certificates."""
+    spec = AuthoritySpec("Home", Path("/etc/certwarden/secrets/ca.passphrase"))
+    listen = Address("192.0.2.10", 8443)
+    return replace(config, authority=replace(spec, invite_listen=listen))
 
 
 def a_config(directory: Path, *targets: TargetSpec) -> Config:

@@ -9,6 +9,7 @@ from certwarden.setup.configuration import House
 from certwarden.setup.find import NodeRed
 from certwarden.setup.outline import (
     RULE,
+    SOCKET_DROP_IN,
     SYSUSERS,
     Change,
     Command,
@@ -20,7 +21,7 @@ from certwarden.setup.outline import (
     users,
 )
 from tests.builders import a_target_spec
-from tests.setup.configured import a_config
+from tests.setup.configured import a_config, inviting
 
 PROGRAM = Path("/opt/pipx/venvs/certwarden/bin/certwarden")
 HOUSE = House.at(Path("/etc/certwarden/config.toml"))
@@ -60,7 +61,7 @@ def test_node_red_reads_its_own_key_and_no_other(tmp_path: Path) -> None:
 def test_units_run_the_program_that_is_installed() -> None:
     """Wherever pipx has put it; nothing is left of where they come from."""
     written = texts(units(PROGRAM))
-    assert len(written) == 4
+    assert len(written) == 6
     for path, text in written.items():
         assert "/opt/certwarden" not in text
         assert (f"ExecStart={PROGRAM} " in text) is path.endswith(".service")
@@ -96,6 +97,15 @@ def test_the_rule_is_there_only_where_something_is_asked_of_systemd(tmp_path: Pa
     assert str(RULE) not in texts(hot)
     assert "nodered.service" in texts(fittings(a_config(tmp_path, restarting)))[str(RULE)]
     assert isinstance(hot[-1].act, Command)
+
+
+def test_who_invites_gets_a_socket_and_its_rule(tmp_path: Path) -> None:
+    """Also where no program is restarted; elsewhere the unit is there, and listens nowhere."""
+    config = a_config(tmp_path, a_target_spec())
+    written = texts(fittings(inviting(config)))
+    assert "ListenStream=192.0.2.10:8443" in written[str(SOCKET_DROP_IN)]
+    assert "start certwarden-invite.socket" in written[str(RULE)]
+    assert not {str(SOCKET_DROP_IN), str(RULE)} & texts(fittings(config)).keys()
 
 
 def test_every_file_is_told() -> None:

@@ -11,7 +11,7 @@ from certwarden.config.syntax import UnfitError
 from certwarden.model import TargetSpec, UnitReload, UnitVerb
 from certwarden.setup.polkit import polkit_rule
 from tests.builders import a_target_spec
-from tests.setup.configured import a_config
+from tests.setup.configured import a_config, inviting
 
 MANAGE = "org.freedesktop.systemd1.manage-units"
 ASK = """
@@ -95,6 +95,22 @@ def test_without_a_unit_everything_is_refused(tmp_path: Path) -> None:
     """Hot reloads and commands need no rule; the one that is left over from before allows none."""
     rule = polkit_rule(a_config(tmp_path, a_target_spec()))
     assert answers(rule, [asked("restart", "nodered.service")]) == ["no"]
+
+
+@needs_node
+def test_where_the_service_invites_its_socket_may_be_started_and_stopped(tmp_path: Path) -> None:
+    """Exactly that: not the service behind it, and no restart; elsewhere none of it."""
+    socket, service = "certwarden-invite.socket", "certwarden-invite.service"
+    config = a_config(tmp_path, restarting("nodered.service"))
+    allowed = [asked("start", socket), asked("stop", socket), asked("restart", "nodered.service")]
+    refused = [
+        *(asked(verb, service) for verb in ("start", "stop", "restart")),
+        *(asked(verb, socket) for verb in ("restart", "reload", "kill", "")),
+        asked("start", "nodered.service"),
+    ]
+    assert answers(polkit_rule(inviting(config)), allowed) == ["yes"] * 3
+    assert answers(polkit_rule(inviting(config)), refused) == ["no"] * len(refused)
+    assert answers(polkit_rule(config), allowed) == ["no", "no", "yes"]
 
 
 def test_each_pair_is_named_once_and_in_order(tmp_path: Path) -> None:

@@ -43,6 +43,21 @@ def test_only_what_is_ours_is_taken(ground: Ground) -> None:
     assert not ground.has(DROP_INS[1].parent)
 
 
+def test_the_socket_is_stopped_before_its_service(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a visitor would start it again; what was never installed is not asked for."""
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Ground, "command", lambda _, *argv: asked.append(argv))
+    remove.stop(ground)
+    assert asked == []
+    units = ("certwarden.service", "certwarden-invite.socket", "certwarden-invite.service")
+    for unit in units:
+        put(ground, UNITS_DIRECTORY / unit)
+    remove.stop(ground)
+    assert [argv[-1] for argv in asked] == [*units]
+
+
 def test_directories_are_purged_only_by_our_name(ground: Ground) -> None:
     """A configuration in somebody's home takes nothing of that home with it."""
     etc = Path("/etc/certwarden/config.toml")

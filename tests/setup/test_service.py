@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from certwarden.config import BackupConfig, ExternalAccount, MetricsConfig, NotifyConfig
+from certwarden.errors import UsageError
 from certwarden.model import AuthoritySpec, CommandReload
-from certwarden.setup.service import service_drop_in
+from certwarden.setup.service import service_drop_in, socket_drop_in
 from tests.builders import a_target_spec
-from tests.setup.configured import a_config
+from tests.setup.configured import a_config, inviting
 
 UNITS = Path(__file__).parents[2] / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
@@ -112,6 +113,16 @@ def test_a_state_directory_of_another_name(tmp_path: Path) -> None:
         "StateDirectory=",
         "ReadWritePaths=-/srv/certwarden",
     ]
+
+
+def test_the_socket_listens_where_the_configuration_says(tmp_path: Path) -> None:
+    """Instead of where the unit does by itself; where nobody is invited, there is no drop-in."""
+    config = a_config(tmp_path)
+    _, _, settings = socket_drop_in(inviting(config)).partition("[Socket]\n")
+    assert settings == "ListenStream=\nListenStream=192.0.2.10:8443\n"
+    with pytest.raises(UsageError) as caught:
+        socket_drop_in(config)
+    assert "invite_listen" in caught.value.hint
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")

@@ -351,3 +351,11 @@ def _temporaries(directory: Path) -> list[Path]:
     return [
         entry for entry in directory.rglob("*") if entry.name.startswith(files.TEMPORARY_PREFIX)
     ]
+
+
+def test_what_is_in_memory_has_a_path_for_a_while() -> None:
+    """For whoever reads by a path only; it leads to no disk, and nowhere afterwards."""
+    with files.in_memory("a-key", b"secret") as path:
+        assert Path(path).read_bytes() == b"secret"
+        assert os.readlink(path) == "/memfd:a-key (deleted)"  # noqa: PTH115 - it is no path at all
+    assert not os.path.lexists(path)

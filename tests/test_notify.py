@@ -51,10 +51,14 @@ def test_text_is_plain_clean_and_bounded(postbox: Postbox) -> None:
     assert len(message["message"]) <= MAX_TEXT
 
 
-def test_no_address_is_no_message() -> None:
-    """Where only a heartbeat is configured there is nobody to tell."""
-    AppriseMessenger(None, None).send("title", "text")
-    AppriseMessenger(Secret(b"# none yet\n"), None).send("title", "text")
+def test_no_address_is_no_message(postbox: Postbox) -> None:
+    """Where only a heartbeat is configured there is nobody to tell, and that can be known."""
+    for urls in (None, Secret(b"# none yet\n")):
+        messenger = AppriseMessenger(urls, postbox.heartbeat_url)
+        messenger.send("title", "text")
+        assert not messenger.has_readers
+    assert postbox.calls == []
+    assert AppriseMessenger(postbox.url, None).has_readers
 
 
 @pytest.mark.parametrize("status", [401, 500])

@@ -12,15 +12,16 @@ from certwarden.doctor.fittings import (
     judge_files,
     judge_groups,
     judge_rule,
+    judge_socket,
     judge_upgrade,
     judge_user,
     settings,
 )
 from certwarden.model import UnitReload, UnitVerb
 from certwarden.setup.polkit import polkit_rule
-from certwarden.setup.service import service_drop_in
+from certwarden.setup.service import service_drop_in, socket_drop_in
 from tests.builders import a_target_spec
-from tests.setup.configured import a_config
+from tests.setup.configured import a_config, inviting
 
 UNIT = Path(__file__).parents[2] / "systemd" / "certwarden.service"
 
@@ -105,6 +106,25 @@ def test_a_program_that_is_gone_is_told(expected: str) -> None:
     finding = judged(expected, expected=expected, program="/opt/gone/certwarden")
     assert finding.result is Result.ERROR
     assert "/opt/gone/certwarden" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("own", "result"),
+    [
+        (None, Result.ERROR),
+        ("", Result.ERROR),
+        ("[Socket]\nListenStream=192.0.2.10:8443\n", Result.ERROR),  # beside the unit's own
+        ("[Socket]\nListenStream=\nListenStream=192.0.2.10:9443\n", Result.ERROR),
+        ("[Socket]\nListenStream=\nListenStream=192.0.2.10:8443\n", Result.OK),
+    ],
+)
+def test_the_socket_is_in_step(tmp_path: Path, own: str | None, result: Result) -> None:
+    """Not installed, or listening elsewhere, or there as well: the links would lead nowhere."""
+    shipped = "[Socket]\nListenStream=127.0.0.1:8443\n"
+    expected = socket_drop_in(inviting(a_config(tmp_path)))
+    finding = judge_socket(None if own is None else (shipped, own), expected)
+    assert finding.result is result
+    assert ("certwarden setup" in finding.remedy) is (result is Result.ERROR)
 
 
 def test_settings_are_put_together_as_systemd_does() -> None:

@@ -1,12 +1,20 @@
 """The reports of Node-RED's module: written by flows, read as an enemy's."""
 
+import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from certwarden.targets.node_red.reports import Report, forget_the_dead, read_reports
+from certwarden.targets.node_red.reports import (
+    MAX_REPORT_BYTES,
+    Report,
+    forget_the_dead,
+    read_reports,
+    read_sightings,
+)
 
 GOOD = '{"generation": "0001", "servers": 1, "error": null}'
 
@@ -42,7 +50,7 @@ def test_a_report_is_read(tmp_path: Path) -> None:
         b"{",
         b"[" * 4000,
         b'{"servers": ' + b"9" * 4000 + b"}" + b" " * 100,
-        b'{"error": "' + b"x" * 5000 + b'"}',
+        b'{"error": "' + b"x" * MAX_REPORT_BYTES + b'"}',
         b"1e999999",
     ],
 )
@@ -58,6 +66,77 @@ def test_wrong_types_are_not_believed(tmp_path: Path) -> None:
     put(tmp_path, '{"generation": ["0001"], "servers": true, "error": {"a": 1}}')
 
     assert read_reports(tmp_path) == (Report(os.getpid(), "", 0, ""),)
+
+
+def test_clients_are_told_by_our_serials(tmp_path: Path) -> None:
+    """Lower case; an instant is UTC, and may be any: what it is worth is for others to say."""
+    put(
+        tmp_path,
+        '{"clients": {"0A1B": "2026-11-22T10:00:00Z", "7F": "2999-01-01T00:00:00Z"}}',
+    )
+    (report,) = read_reports(tmp_path)
+    assert report.clients == {
+        "0a1b": datetime(2026, 11, 22, 10, tzinfo=UTC),
+        "7f": datetime(2999, 1, 1, tzinfo=UTC),
+    }
+
+
+@pytest.mark.parametrize(
+    ("serial", "instant"),
+    [
+        ("0a", '"2026-11-22T10:00:00Z"'),
+        ("A", '"2026-11-22T10:00:00Z"'),
+        ("000A", '"2026-11-22T10:00:00Z"'),
+        ("", '"2026-11-22T10:00:00Z"'),
+        ("0A\\n", '"2026-11-22T10:00:00Z"'),
+        ("AB" * 21, '"2026-11-22T10:00:00Z"'),
+        ("0A", '"2026-11-22T10:00:00+00:00"'),
+        ("0A", '"2026-11-22 10:00:00Z"'),
+        ("0A", '"2026-11-22T10:00:00.5Z"'),
+        ("0A", '"2026-02-30T10:00:00Z"'),
+        ("0A", '"0000-01-01T00:00:00Z"'),
+        ("0A", '"٢026-11-22T10:00:00Z"'),
+        ("0A", "1795341600"),
+        ("0A", "null"),
+        ("0A", '["2026-11-22T10:00:00Z"]'),
+    ],
+)
+def test_a_sighting_in_another_form_is_left_out(tmp_path: Path, serial: str, instant: str) -> None:
+    """That one alone: the others are told."""
+    put(tmp_path, f'{{"clients": {{"{serial}": {instant}, "0B": "2026-11-22T10:00:00Z"}}}}')
+    (report,) = read_reports(tmp_path)
+    assert report.clients is not None
+    assert [*report.clients] == ["0b"]
+
+
+@pytest.mark.parametrize("clients", ["null", "[]", '"0A"', "7"])
+def test_who_does_not_tell_of_clients_has_not_seen_nobody(tmp_path: Path, clients: str) -> None:
+    """An older module says nothing: that is not the same as that nobody came."""
+    put(tmp_path, GOOD)
+    assert read_sightings(tmp_path) is None
+    put(tmp_path, f'{{"clients": {clients}}}')
+    assert read_sightings(tmp_path) is None
+    put(tmp_path, '{"clients": {}}')
+    assert read_sightings(tmp_path) == {}
+
+
+def test_of_several_processes_the_latest_sighting_counts(tmp_path: Path) -> None:
+    """Whichever of them it was; one that does not tell takes nothing away."""
+    early, late = '"2026-11-22T10:00:00Z"', '"2026-11-22T11:00:00Z"'
+    put(tmp_path, f'{{"clients": {{"0A": {early}, "0B": {late}}}}}')
+    put(tmp_path, f'{{"clients": {{"0A": {late}, "0B": {early}}}}}', f"{os.getppid()}.json")
+    put(tmp_path, GOOD, "1.json")
+    at = datetime(2026, 11, 22, 11, tzinfo=UTC)
+    assert read_sightings(tmp_path) == {"0a": at, "0b": at}
+
+
+def test_as_many_clients_as_the_module_remembers_fit(tmp_path: Path) -> None:
+    """200 of the longest serials, with what else stands in a report."""
+    clients = {
+        f"{number:040X}".replace("0", "F", 1): "2026-11-22T10:00:00Z" for number in range(200)
+    }
+    put(tmp_path, json.dumps({"clients": clients, "error": "x" * 1000}))
+    assert len(read_sightings(tmp_path) or {}) == 200
 
 
 def test_links_pipes_and_directories_are_not_read(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@
  * `live/current` every few seconds, checks what it finds there as a whole and hands it to those servers. With
  * `clientAuth: true` it asks for client certificates and cuts the open connections of revoked clients.
  *
- * It owns one file, `live/loaded/PID.json`, which says what is loaded. It does not obtain, renew, judge or write
- * certificates: whoever publishes generations vouches for their order; this module vouches that what is served
- * belongs together. It never throws into Node-RED, never falls back to plain HTTP and never asks less of a client
- * than it was told to: in doubt the last good material stays, and without any no handshake succeeds.
+ * It owns one file, `live/loaded/PID.json`, which says what is loaded, and which clients were here when. It does not
+ * obtain, renew, judge or write certificates: whoever publishes generations vouches for their order; this module
+ * vouches that what is served belongs together. It never throws into Node-RED, never falls back to plain HTTP and
+ * never asks less of a client than it was told to: in doubt the last good material stays, and without any no
+ * handshake succeeds.
  *
  * Node 18 to 24, no dependencies. Keep it where Node-RED's own user cannot write to it.
  */
@@ -28,6 +29,11 @@ const tls = require('tls');
 const OPTIONS = ['live', 'clientAuth', 'pollSeconds', 'extra'];
 const DEFAULT_POLL_SECONDS = 5;
 const REFUSALS_LOGGED_PER_MINUTE = 6;
+const CLIENTS_REMEMBERED = 200;
+const SEEN_AGAIN_MILLISECONDS = 3600_000; // to the hour is near enough
+// Each write wears the card that Node-RED may live on: so long at least between two that only say who was here.
+const SECONDS_BEFORE_A_NEW_CLIENT = 60;
+const SECONDS_BEFORE_A_KNOWN_CLIENT = 600;
 
 // What `extra` may add: versions, ciphers, time limits. A list of what is allowed, because Node knows several ways
 // round a client certificate (pskCallback, SNICallback, ticketKeys, …) and learns new ones with each release.
@@ -62,6 +68,9 @@ class Watcher {
     this.servers = new Set(); // listening now
     this.known = new WeakSet(); // listened to once: a server may close and listen again
     this.peers = new Map(); // open socket -> serial of its client's certificate
+    this.seen = new Map(); // serial -> when its client was here, in milliseconds; the least recently seen first
+    this.patience = Infinity; // seconds after `toldAt` when what is not saved of `seen` is worth a write
+    this.toldAt = -SECONDS_BEFORE_A_KNOWN_CLIENT; // in seconds of this process, which no clock sets back
     this.loaded = null; // the last good generation
     this.error = null; // why `current` is not it
     this.reported = {};
@@ -95,6 +104,7 @@ class Watcher {
     // Before Node 20 a server shows itself only with its first connection; the open handles show it before that.
     if (parseInt(process.versions.node, 10) < 20) process._getActiveHandles().forEach((handle) => this.adopt(handle));
     this.report();
+    if (this.clientAuth) this.notice();
   }
 
   /** Changes whenever one of the files does; cheaper than reading a long revocation list every few seconds. */
@@ -158,6 +168,24 @@ class Watcher {
     this.peers.set(socket, socket.getPeerCertificate()?.serialNumber);
     socket.once('close', () => this.peers.delete(socket));
     this.cutRevoked(); // this handshake may have begun before the list changed
+    this.notice();
+  }
+
+  /** Remembers who is here, be it by a connection that has been open for weeks. */
+  notice() {
+    const now = Date.now();
+    for (const [socket, serial] of this.peers) {
+      const before = this.seen.get(serial);
+      if (Math.abs(now - before) < SEEN_AGAIN_MILLISECONDS) continue;
+      if (!socket.authorized || !isSerial(serial) || serial.length > 40) continue;
+      this.seen.delete(serial); // a Map keeps its order, and this one is now the last
+      this.seen.set(serial, now);
+      if (this.seen.size > CLIENTS_REMEMBERED) this.seen.delete(this.seen.keys().next().value);
+      this.patience = Math.min(this.patience, before ? SECONDS_BEFORE_A_KNOWN_CLIENT : SECONDS_BEFORE_A_NEW_CLIENT);
+    }
+    if (process.uptime() - this.toldAt < this.patience) return;
+    this.toldAt = process.uptime();
+    this.save();
   }
 
   cutRevoked() {
@@ -216,6 +244,7 @@ class Watcher {
       servers: this.servers.size,
       loaded_at: this.loaded?.at ?? null,
       error: this.error,
+      clients: this.clientAuth ? Object.fromEntries([...this.seen].map(([serial, at]) => [serial, utc(at)])) : null,
     };
     try {
       const draft = `${file}.tmp`;
@@ -225,6 +254,7 @@ class Watcher {
       fs.renameSync(draft, file);
       if (!this.cleansUp) process.once('exit', contained(() => fs.rmSync(file, { force: true })));
       this.cleansUp = true;
+      this.patience = Infinity;
     } catch (error) {
       if (!this.saidUnsaved) say('warn', `cannot say in ${path.dirname(file)} what is loaded: ${sentence(error)}`);
       this.saidUnsaved = true;
@@ -283,12 +313,16 @@ function readGeneration(directory, clientAuth) {
 
 /** The serials of the list once more: Node can judge by a revocation list, but not read one. */
 function revokedList(json) {
-  const hex = (serial) => typeof serial === 'string' && /^([0-9A-F]{2})+$/.test(serial);
   try {
     const list = JSON.parse(json);
-    if (Number.isInteger(list.crl_number) && list.serials.every(hex)) return list;
+    if (Number.isInteger(list.crl_number) && list.serials.every(isSerial)) return list;
   } catch { /* said below, without a piece of the file */ }
   throw new Error('revoked.json is not {"crl_number": n, "serials": ["0A", …]}');
+}
+
+/** As Node writes them. */
+function isSerial(serial) {
+  return typeof serial === 'string' && /^([0-9A-F]{2})+$/.test(serial);
 }
 
 function certificates(pem, file) {

@@ -9,17 +9,20 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from certwarden.errors import clean
 
 LOADED = "loaded"
-MAX_REPORT_BYTES = 4096
+MAX_REPORT_BYTES = 32 * 1024
 MAX_REPORTS = 16
 _MAX_ENTRIES = 1000
 _NAME = re.compile(r"(?P<pid>[1-9][0-9]{0,9})\.json(\.tmp)?", re.ASCII)
+_SERIAL = re.compile(r"(?!00)([0-9A-F]{2}){1,20}", re.ASCII)  # as Node writes them
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Report:
     """What the module in one process says that it has loaded; `error`: why not the newest.
 
     `client_auth` and `crl_number`: whether it asks clients for certificates, and by which list it
-    judges them; None where it does not say.
+    judges them; None where it does not say. `clients`: the certificates that it has let in, by
+    serial, and when last, be that in the future; None where it cannot tell.
     """
 
     pid: int
@@ -36,6 +40,7 @@ class Report:
     error: str
     client_auth: bool | None = None
     crl_number: int | None = None
+    clients: Mapping[str, datetime] | None = None
 
 
 def read_reports(directory: Path) -> tuple[Report, ...]:
@@ -49,6 +54,20 @@ def read_reports(directory: Path) -> tuple[Report, ...]:
     newest = sorted(living or entries, key=_age)[:MAX_REPORTS]
     reports = tuple(report for entry in newest if (report := _read(entry)) is not None)
     return reports if living else reports[:1]
+
+
+def read_sightings(directory: Path) -> Mapping[str, datetime] | None:
+    """What the reports that count say of clients, the latest instant of each; None where none does.
+
+    Serials as in `model`.
+    """
+    told = [each.clients for each in read_reports(directory) if each.clients is not None]
+    if not told:
+        return None
+    latest: dict[str, datetime] = {}
+    for serial, at in (sighting for clients in told for sighting in clients.items()):
+        latest[serial] = max(at, latest.get(serial, at))
+    return latest
 
 
 def forget_the_dead(directory: Path) -> None:
@@ -113,7 +132,27 @@ def _read(entry: os.DirEntry[str]) -> Report | None:
         error=_text(found.get("error"), 300),
         client_auth=found["client_auth"] if type(found.get("client_auth")) is bool else None,
         crl_number=found["crl_number"] if type(found.get("crl_number")) is int else None,
+        clients=_clients(found.get("clients")),
     )
+
+
+def _clients(value: object) -> Mapping[str, datetime] | None:
+    if not isinstance(value, dict):
+        return None
+    return {
+        serial.lower(): instant
+        for serial, text in value.items()
+        if _SERIAL.fullmatch(serial) and (instant := _instant(text)) is not None
+    }
+
+
+def _instant(value: object) -> datetime | None:
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return None
 
 
 def _read_regular(path: str) -> bytes:

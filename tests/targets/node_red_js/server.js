@@ -1,14 +1,22 @@
 'use strict';
 
 // node server.js HOT_JS OPTIONS [COUNT]: https servers made from hot.js' options, as Node-RED and uibuilder make
-// them. OPTIONS is a JavaScript expression. GET /relisten closes the first one and lets it listen again.
+// them. OPTIONS is a JavaScript expression. GET /relisten closes the first one and lets it listen again, GET
+// /later/SECONDS has both clocks of this process go forward by that.
 
 const https = require('https');
 const [hotModule, expression, count = '1'] = process.argv.slice(2);
 const options = require(hotModule)(eval(`(${expression})`));
 
+const { now } = Date;
+const { uptime } = process;
+let ahead = 0;
+Date.now = () => now() + ahead * 1000;
+process.uptime = () => uptime() + ahead;
+
 const answer = (request, response) => {
   response.end(`${process.pid}\n`);
+  ahead += Number(request.url.match(/^\/later\/(\d+)$/)?.[1] ?? 0);
   if (request.url !== '/relisten') return;
   const first = servers[0];
   const { port } = first.address();

@@ -39,6 +39,7 @@ from .programs import (
 )
 
 NODES = (18, 20, 22)
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 # Each breaks one file of a generation, as it happens in the field.
 NO_CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -617,3 +618,120 @@ def test_refusals_are_logged_at_a_capped_rate(place: Path, live: Live, authority
             assert not ask(served.port).let_in
         served.program.wait_for("more of these are not logged")
         assert served.program.log.count("refused a client") < 15
+
+
+# ── who was here ──────────────────────────────────────────────────────────────────────────────────
+
+
+def clients(live: Live) -> dict[str, str]:
+    found = live.status().get("clients")
+    assert found is None or isinstance(found, dict)
+    return found or {}
+
+
+def visit(
+    port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None, *, later: int = 0
+) -> tuple[ssl.SSLSession | None, bool]:
+    """A request after which the server's clocks go forward; the session, and whether it was old."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, session=session) as secure,
+    ):
+        secure.sendall(f"GET /later/{later} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert secure.recv(65536)
+        return secure.session, bool(secure.session_reused)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+@pytest.mark.parametrize("major", NODES)
+def test_who_was_let_in_is_told_with_the_instant(
+    *,
+    place: Path,
+    live: Live,
+    authority: Pair,
+    alice: Pair,
+    bob: Pair,
+    stranger: Pair,
+    major: int,
+    version: ssl.TLSVersion,
+) -> None:
+    """By a full handshake or a resumed session; who was refused is not told of."""
+    live.publish(live.files(material.server(), authority))
+    with serving(place, hot_options(live, client_auth=True), major=major) as served:
+        assert not ask(served.port).let_in
+        assert not ask(served.port, stranger.write(place, "stranger")).let_in
+        context = tls_context(alice.write(place, "alice"))
+        context.minimum_version = context.maximum_version = version
+        session, _ = visit(served.port, context)
+        wait_until(lambda: clients(live), "alice")
+        assert [*clients(live)] == [alice.serial]
+        first = clients(live)[alice.serial]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first)
+        visit(served.port, tls_context(bob.write(place, "bob")), later=7200)
+        assert visit(served.port, context, session)[1]
+        wait_until(lambda: clients(live)[alice.serial] > first, "alice again")
+        assert {*clients(live)} == {alice.serial, bob.serial}
+
+
+def test_who_stays_is_still_here(place: Path, live: Live, authority: Pair, alice: Pair) -> None:
+    """A websocket that has been open for months is no client that was not seen for months."""
+    live.publish(live.files(material.server(), authority))
+    with (
+        serving(place, hot_options(live, client_auth=True)) as served,
+        connection(served.port, alice.write(place, "alice")) as secure,
+    ):
+        first = wait_until(lambda: clients(live).get(alice.serial), "alice")
+        secure.sendall(b"GET /later/7200 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: clients(live)[alice.serial] != first, "alice still")
+
+
+def test_sightings_hardly_wear_the_card(
+    place: Path, live: Live, authority: Pair, alice: Pair, bob: Pair
+) -> None:
+    """A new client is told of within a minute, a known one to the hour and at most each 10 min."""
+    live.publish(live.files(material.server(), authority))
+    one, other = (tls_context(each.write(place, "client")) for each in (alice, bob))
+    with serving(place, hot_options(live, client_auth=True)) as served:
+        visit(served.port, one)
+        wait_until(lambda: alice.serial in clients(live), "the first client, at once")
+        (file,) = (live.directory / "loaded").glob("*.json")
+
+        def is_written_for(client: ssl.SSLContext) -> bool:
+            before = file.stat().st_mtime_ns
+            visit(served.port, client)
+            let_polls_pass(3)
+            return file.stat().st_mtime_ns != before
+
+        assert not is_written_for(other)  # a second one at once is not worth another write yet
+        visit(served.port, one, later=60)
+        wait_until(lambda: bob.serial in clients(live), "the second client, a minute later")
+        visit(served.port, one, later=3000)
+        assert not is_written_for(one)  # within the hour
+        first = dict(clients(live))
+        visit(served.port, one, later=3000)
+        visit(served.port, one)
+        wait_until(lambda: clients(live)[alice.serial] > first[alice.serial], "after the hour")
+        assert not is_written_for(other)  # seen anew, and too early for a write
+        visit(served.port, one, later=600)
+        wait_until(lambda: clients(live)[bob.serial] > first[bob.serial], "the next write")
+
+
+def test_the_least_recently_seen_are_forgotten(place: Path, live: Live, authority: Pair) -> None:
+    """The file does not grow for ever: 200 clients fit."""
+    live.publish(live.files(material.server(), authority))
+    many = [material.client("one of many", authority) for _ in range(202)]
+    contexts = [tls_context(each.write(place, "client")) for each in many]
+    with serving(place, hot_options(live, client_auth=True)) as served:
+        visit(served.port, contexts[0], later=7200)
+        for context in (*contexts[1:200], contexts[0], *contexts[200:]):
+            visit(served.port, context)
+        visit(served.port, contexts[-1], later=600)
+        wait_until(lambda: len(clients(live)) == 200, "all that fit")
+        assert {*clients(live)} == {each.serial for each in (many[0], *many[3:])}
+
+
+def test_where_nobody_is_asked_nobody_is_told_of(place: Path, live: Live) -> None:
+    """Without clientAuth the module says that it cannot tell, not that nobody came."""
+    live.publish(live.files(material.server()))
+    with serving(place, hot_options(live)):
+        assert wait_until(live.status, "a status file")["clients"] is None

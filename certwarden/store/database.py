@@ -59,6 +59,10 @@ class DamagedError(StoreError):
         )
 
 
+class _UnopenedError(StoreError):
+    """SQLite cannot open the file, be it for its mode or because it has just gone."""
+
+
 class _Batch:
     """Transactions of several threads that are committed together, or fail together."""
 
@@ -194,7 +198,10 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         """A connection to what is there, if it is sound, else to an empty database."""
         try:
-            return self._connect(self._place())
+            try:
+                return self._connect(self._place())
+            except _UnopenedError:  # after we saw it another process may have set it aside
+                return self._connect(self._place())
         except DamagedError as error:
             if self._create:
                 return self._begin_afresh()
@@ -278,8 +285,10 @@ class Database:
                 # file would take away the locks that SQLite holds on it in this process.
                 with suppress(FileExistsError):
                     os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE))
-            elif stat.S_IMODE(self._path.stat().st_mode) != _MODE and self._create:
-                self._path.chmod(_MODE)
+            elif self._create:
+                with suppress(FileNotFoundError):  # it has gone since: see `_open`
+                    if stat.S_IMODE(self._path.stat().st_mode) != _MODE:
+                        self._path.chmod(_MODE)
         return f"{self._path.absolute().as_uri()}?mode=rw"
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
@@ -326,7 +335,8 @@ class Database:
             primary = "_".join(name.split("_")[:2])
             if primary in _DAMAGE:
                 raise DamagedError(self._path, str(error)) from error
-            raise StoreError(
+            kind = _UnopenedError if primary == "SQLITE_CANTOPEN" else StoreError
+            raise kind(
                 f"the database {self._path} cannot be used: {error}", _HINTS.get(primary, "")
             ) from error
         except (ValueError, IndexError) as error:  # IndexError: a row without that column

@@ -83,10 +83,13 @@ def test_its_files_are_compiled_and_nobodys_but_roots(house: BareHouse) -> None:
 
 
 def test_the_manual_is_there(house: BareHouse) -> None:
-    """Every page that there is, in the environment; pipx of Debian 13 has `man` find it."""
+    """Every page that there is, in the environment; pipx of Debian 13 has `man` find it.
+
+    Libraries have pages there, too, which nobody is shown.
+    """
     pages = sorted(page.name for page in (PROJECT / "docs" / "man").glob("*.1"))
     found = house.container.run("ls", f"{VENV}/share/man/man1").out.split()
-    assert sorted(found) == pages
+    assert set(found) >= set(pages)
     if house.release != "bookworm":
         linked = house.container.must("ls", f"{bare.MANUAL}/man1").split()
         assert sorted(linked) == pages

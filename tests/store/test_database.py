@@ -446,6 +446,24 @@ def test_two_find_the_damage(used: Path) -> None:
     assert _names(used) == {"certwarden.db", "certwarden.db.damaged", "locks"}
 
 
+def test_set_aside_while_it_is_opened(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process takes the file away after it was seen: then the new one is opened."""
+    used.with_name("locks").mkdir()
+    place, taken = Database._place, used.with_name("taken")
+
+    def then_taken(database: Database) -> str:
+        uri = place(database)
+        if not taken.exists():
+            used.rename(taken)
+        return uri
+
+    monkeypatch.setattr(Database, "_place", then_taken)
+    ledger = Ledger(used)
+    assert ledger.instance()
+    ledger.close()
+    assert used.exists()
+
+
 def test_damaged_while_another_writes(used: Path, reporter: RecordingReporter) -> None:
     """A database that another process is writing to is not taken away from under it."""
     _garble_later_pages(used)

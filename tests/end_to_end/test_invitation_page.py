@@ -356,7 +356,7 @@ def test_whoever_comes_back_from_a_problem_can_try_again(browser: Chromium, door
     browser.tap("get")
     browser.wait_for(f"document.title === {TEXTS['en']['problem.busy']!r}")
     door.problem = None
-    browser.evaluate("history.back()")
+    browser.evaluate("setTimeout(() => history.back(), 0)")
     browser.wait_for("document.getElementById('get') !== null && !get.disabled")
     browser.tap("get")
     (asked,) = wait_until(lambda: door.redeemed, "the request")

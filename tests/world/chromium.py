@@ -25,6 +25,7 @@ from tests.world.tools import Missing
 
 _START_TIMEOUT = 60.0
 _PATIENCE = 60.0
+_GONE = "Inspected target navigated or closed"
 _DESKTOP = 768  # narrower screens are phones'
 _OPTIONS = (
     "--headless",
@@ -106,7 +107,8 @@ class Chromium:
         )
         port, path = told.read_text().splitlines()
         self._connection = stack.enter_context(
-            connect(f"ws://127.0.0.1:{port}{path}", proxy=None, max_size=None)
+            # It is killed in the end, and need not say good-bye: unread events keep it from that.
+            connect(f"ws://127.0.0.1:{port}{path}", proxy=None, max_size=None, close_timeout=0.1)
         )
         page = self._call("Target.createTarget", url="about:blank")["targetId"]
         attached = self._call("Target.attachToTarget", targetId=page, flatten=True)
@@ -189,7 +191,7 @@ class Chromium:
 
     def wait_for(self, expression: str) -> None:
         """Return once the expression is true in the page."""
-        wait_until(lambda: self.evaluate(expression) is True, expression, timeout=_PATIENCE)
+        wait_until(lambda: self._is_true(expression), expression, timeout=_PATIENCE)
 
     def websockets(self) -> dict[str, int]:
         """The status that each websocket of the page was opened with, by its URL."""
@@ -205,6 +207,14 @@ class Chromium:
     def screenshot(self, path: Path) -> None:
         """What the page looks like, as PNG."""
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot")["data"]))
+
+    def _is_true(self, expression: str) -> bool:
+        try:
+            return self.evaluate(expression) is True
+        except RuntimeError as error:  # another page has come while this one was asked
+            if _GONE not in str(error):
+                raise
+            return False
 
     def _seen(self, method: str) -> list[dict[str, Any]]:
         return [event["params"] for event in self._events if event["method"] == method]

@@ -218,6 +218,8 @@ domains = {json.dumps(list(domains))}
         """The rule and the drop-ins that the configuration asks for."""
         rule = self.container.must(CERTWARDEN, "snippet", "polkit")
         self.container.write("/etc/polkit-1/rules.d/50-certwarden.rules", rule)
+        # It watches that directory, unless the machine's containers have used up all watches.
+        self.container.run("systemctl", "try-restart", "polkit.service")
         drop_in = self.container.must(CERTWARDEN, "snippet", "systemd")
         for name in ("certwarden", "certwarden-renew", "certwarden-failed@", "certwarden-invite"):
             self.drop_in(f"{name}.service", drop_in, name="50-configuration")

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -222,7 +223,7 @@ def test_a_thousand_guesses_lead_nowhere(home: Home) -> None:
         def guess(source: str, token: str) -> int:
             try:
                 return Guest(guest.url, guest.trusted, source).redeem(token).status
-            except OSError:
+            except (OSError, HTTPException):
                 return 0  # too many connections from there at once
 
         def guess_all(source: str) -> set[int]:
@@ -232,7 +233,8 @@ def test_a_thousand_guesses_lead_nowhere(home: Home) -> None:
 
         with ThreadPoolExecutor(len(sources)) as pool:
             statuses = set[int]().union(*pool.map(guess_all, sources))
-        assert {403, 429} <= statuses <= {0, 403, 429}
+        # 503: more wait than are let wait, where the machine has other things to do.
+        assert {403, 429} <= statuses <= {0, 403, 429, 503}
         assert home.listed("dave") == []
         assert guest.redeem().status == 200
 
